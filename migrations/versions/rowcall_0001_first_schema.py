@@ -1,0 +1,70 @@
+"""The first schema: log, watches, validation, subscriptions, gate."""
+
+from rowcall.migrate.files import run_files
+
+revision = "rowcall_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+TABLES = (
+    "roles_v1",
+    "installation_v1",
+    "relation_v1",
+    "layout_v1",
+    "event_v1",
+    "watch_v1",
+    "subscription_v1",
+    "gate_v1",
+)
+
+FUNCTIONS = (
+    "act_v1",
+    "encoding_v1",
+    "redacted_v1",
+    "value_expression_v1",
+    "columns_v1",
+    "image_expression_v1",
+    "key_expression_v1",
+    "settings_clause_v1",
+    "difference_v1",
+    "fallback_context_v1",
+    "fallback_image_v1",
+    "fallback_key_v1",
+    "ring_v1",
+    "announce_v1",
+    "capture_truncate_v1",
+    "give_function_v1",
+    "record_layout_v1",
+    "relation_id_v1",
+    "capture_definition_v1",
+    "capture_is_current_v1",
+    "install_capture_v1",
+    "guard_definition_v1",
+    "install_guard_v1",
+    "check_watchable_v1",
+    "watch_v1",
+    "unwatch_v1",
+    "install_ask_v1",
+    "gate_v1",
+    "request_v1",
+    "amend_v1",
+    "guards_of_v1",
+    "guard_is_current_v1",
+    "declare_guards_v1",
+    "check_gate_v1",
+    "drop_guard_triggers_v1",
+    "gate_trigger_v1",
+    "guard_v1",
+    "configure_gate_v1",
+    "partitions_v1",
+    "lock_down_v1",
+)
+
+
+def upgrade() -> None:
+    run_files(*(f"tables/{name}.sql" for name in TABLES), *(f"functions/{name}.sql" for name in FUNCTIONS))
+
+
+def downgrade() -> None:
+    run_files("functions/remove_everything_v1.sql")

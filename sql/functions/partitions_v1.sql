@@ -1,0 +1,48 @@
+-- A partition of the log and its guards: only INSERT is possible. Row triggers on the parent are cloned to partitions,
+-- statement triggers are not, so TRUNCATE is guarded on each.
+-- Called by: migration rowcall_0001, retention.
+create function rowcall.refuse_alteration_v1() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception using errcode = '42501', message = format('%s of the log is not possible: it is append-only.', lower(tg_op)),
+    hint = 'Use "rowcall prune" for retention and "rowcall audit erase" for erasure.';
+end $$;
+
+create trigger append_only before update or delete on rowcall.event
+  for each row execute function rowcall.refuse_alteration_v1();
+create trigger append_only_truncate before truncate on rowcall.event
+  for each statement execute function rowcall.refuse_alteration_v1();
+
+create function rowcall.create_partition_v1(lower text, upper text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name constant text := format('event_%s', case lower when 'minvalue' then 'first' else to_char(lower::date, 'YYYY_MM') end);
+begin
+  execute format('create table rowcall.%I partition of rowcall.event for values from (%s) to (%s)', v_name,
+    case lower when 'minvalue' then lower else quote_literal(lower) end,
+    case upper when 'maxvalue' then upper else quote_literal(upper) end);
+  execute format('create trigger append_only_truncate before truncate on rowcall.%I
+    for each statement execute function rowcall.refuse_alteration_v1()', v_name);
+end $$;
+
+-- This month, the next eleven, and one that reaches to the end of time.
+create function rowcall.create_first_partitions_v1() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_month timestamp := date_trunc('month', now() at time zone 'UTC') + interval '1 month';
+begin
+  perform rowcall.create_partition_v1('minvalue', v_month || '+00');
+  for i in 1..11 loop
+    perform rowcall.create_partition_v1(v_month || '+00', (v_month + interval '1 month') || '+00');
+    v_month := v_month + interval '1 month';
+  end loop;
+  perform rowcall.create_partition_v1(v_month || '+00', 'maxvalue');
+end $$;
+select rowcall.create_first_partitions_v1();
+drop function rowcall.create_first_partitions_v1();

@@ -1,0 +1,43 @@
+-- Removes every object Rowcall made, but the version table, which Alembic still needs in this transaction: triggers on the
+-- user's tables, functions, tables, the gate's server, dblink where we brought it, and the roles unless another database
+-- of the cluster uses them. The gate's login was named by a person and stays.
+-- Ran by: migration rowcall_0001, downwards.
+drop server if exists rowcall_gate cascade;
+do $$
+declare
+  v_object record;
+begin
+  -- Functions first: their triggers on user tables go with them.
+  for v_object in
+    select format('drop %s if exists %s cascade', case prokind when 'p' then 'procedure' else 'function' end,
+      p.oid::regprocedure) as statement
+    from pg_catalog.pg_proc as p
+    where p.pronamespace = 'rowcall'::regnamespace
+      and not exists (select from pg_catalog.pg_depend as d
+                      where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+  loop
+    execute v_object.statement;
+  end loop;
+  if exists (select from pg_catalog.pg_extension where extname = 'dblink' and extnamespace = 'rowcall'::regnamespace) then
+    drop extension dblink;
+  end if;
+end $$;
+drop table rowcall.rejection, rowcall.request, rowcall.parked, rowcall.cursor, rowcall.subscription, rowcall.secret,
+  rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.event, rowcall.layout, rowcall.relation,
+  rowcall.installation;
+drop sequence rowcall.event_seq;
+drop type rowcall.operation;
+revoke usage on schema rowcall from public;
+do $$
+declare
+  v_role text;
+begin
+  foreach v_role in array array['rowcall_capture', 'rowcall_gate'] loop
+    begin
+      execute format('drop owned by %I', v_role);
+      execute format('drop role %I', v_role);
+    exception when dependent_objects_still_exist then
+      raise notice 'role % stays: another database of this cluster uses it', v_role;
+    end;
+  end loop;
+end $$;

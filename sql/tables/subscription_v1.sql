@@ -1,0 +1,30 @@
+-- A named reader of the log and how far it has read. The cursor is a window: events visible in "upper" and not in
+-- "lower", in seq order; "last_seq" says how much of the window is delivered. "upper" is null between windows.
+create table rowcall.subscription (
+  id integer generated always as identity primary key,
+  name text not null unique,
+  declared_by text not null,
+  created_at timestamptz not null default clock_timestamp()
+);
+
+create table rowcall.cursor (
+  subscription integer primary key references rowcall.subscription on delete cascade,
+  lower pg_snapshot not null,
+  upper pg_snapshot,
+  last_seq bigint not null default 0,
+  delivered bigint not null default 0
+) with (fillfactor = 50);
+
+-- Events a subscription set aside: the head of a key waits for its retry, later events of the key wait behind it.
+create table rowcall.parked (
+  subscription integer not null references rowcall.subscription on delete cascade,
+  seq bigint not null,
+  relation integer not null,
+  key jsonb,
+  attempts integer not null default 0,
+  due_at timestamptz not null default clock_timestamp(),
+  dead boolean not null default false,
+  error text,
+  primary key (subscription, seq)
+);
+create index parked_key on rowcall.parked (subscription, relation, md5(key::text));

@@ -1,0 +1,130 @@
+"""The object a user declares everything on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from rowcall import errors
+from rowcall.event import OPERATIONS
+from rowcall.handler import AfterHandler, BeforeHandler, OnUnavailable
+from rowcall.rule import Rule
+from rowcall.selector import Selector
+from rowcall.watch import Watch
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Rowcall:
+    """Watches, rules and handlers of one application. Declaring touches no database.
+
+    :param name: under which name the database remembers what this app declared; ``MODULE:APP`` of the command line
+        unless given. Two apps with one name would remove each other's declarations.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+        self.watches: list[Watch] = []
+        self.rules: list[Rule] = []
+        self.before_handlers: list[BeforeHandler] = []
+        self.after_handlers: list[AfterHandler] = []
+
+    def watch(
+        self,
+        subject: Any,
+        *,
+        exclude: str | Iterable[str] = (),
+        redact: str | Iterable[str] = (),
+        notify: bool = False,
+    ) -> None:
+        """Capture a table's changes.
+
+        :param subject: the table's name, a SQLAlchemy model or a Table.
+        :param exclude: columns to keep out of everything.
+        :param redact: columns of which only a keyed hash is kept.
+        :param notify: also send one NOTIFY a statement on the channel ``rowcall_<table>``.
+        :raises UsageError: if the table is watched already or the options contradict each other.
+        """
+        watch = Watch.of(subject, exclude, redact, notify)
+        self._refuse_twin(watch.table, (other.table for other in self.watches), "is watched")
+        self.watches.append(watch)
+
+    def rule(
+        self,
+        subject: Any,
+        name: str,
+        expression: str,
+        *,
+        message: str | None = None,
+        on: str | Iterable[str] | None = None,
+    ) -> None:
+        """Refuse writes for which an SQL condition over ``old`` and ``new`` is false.
+
+        :raises UsageError: if the condition speaks of a row that the operation does not have, or the name is taken.
+        """
+        rule = Rule.of(subject, name, expression, message, on)
+        self._refuse_twin(name, (other.name for other in self.rules if other.table == rule.table), "is a rule")
+        self.rules.append(rule)
+
+    def before(
+        self,
+        subject: Any,
+        *,
+        on: str | Iterable[str] | None = None,
+        columns: str | Iterable[str] = (),
+        timeout: float = 0.25,
+        on_unavailable: OnUnavailable = "reject",
+        name: str | None = None,
+    ) -> Callable[[Function], Function]:
+        """Register a function that is asked before a row is written: it returns None, a mapping of amended columns,
+        or raises :class:`Reject`.
+
+        :param on: insert, update, delete; all three unless given.
+        :param columns: for updates, ask only when one of these changes.
+        :param timeout: seconds the writer waits, with its row locked.
+        :param on_unavailable: ``reject`` or ``accept`` the write when nobody answers in time.
+        :raises HandlerError: if the signature or an option cannot be served.
+        """
+        selector = Selector.of(subject, on, columns, ("insert", "update", "delete"))
+
+        def register(function: Function) -> Function:
+            handler = BeforeHandler.of(function, selector, name=name, timeout=timeout, on_unavailable=on_unavailable)
+            taken = (other.name for other in self.before_handlers if other.selector.subject == selector.subject)
+            self._refuse_twin(handler.name, taken, "is a before-handler")
+            self.before_handlers.append(handler)
+            return function
+
+        return register
+
+    def after(
+        self,
+        subject: Any,
+        *,
+        on: str | Iterable[str] | None = None,
+        columns: str | Iterable[str] = (),
+        batch: int | None = None,
+        name: str | None = None,
+    ) -> Callable[[Function], Function]:
+        """Register a function that is called with committed events.
+
+        :param subject: a table, a model, or a topic pattern such as ``shop.*``.
+        :param on: insert, update, delete, truncate, snapshot; all unless given.
+        :param columns: for updates, only those that changed one of these.
+        :param batch: most events a call gets, for functions that ask for ``events``.
+        :param name: the subscription's name; ``module.function`` unless given.
+        :raises HandlerError: if the signature or an option cannot be served.
+        """
+        selector = Selector.of(subject, on, columns, OPERATIONS)
+
+        def register(function: Function) -> Function:
+            handler = AfterHandler.of(function, selector, name=name, batch=batch)
+            self._refuse_twin(handler.name, (other.name for other in self.after_handlers), "is a subscription")
+            self.after_handlers.append(handler)
+            return function
+
+        return register
+
+    @staticmethod
+    def _refuse_twin(name: str, taken: Iterable[str], what: str) -> None:
+        if name in taken:
+            raise errors.UsageError(f"{name} {what} of this app already: declare it once, or name it differently.")

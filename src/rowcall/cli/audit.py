@@ -1,0 +1,162 @@
+"""rowcall audit …"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from rowcall import errors
+from rowcall.audit import history
+from rowcall.audit.rejections import rejections as find_rejections
+from rowcall.cli.history import show_history
+from rowcall.cli.options import DsnOption, connect
+from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, chosen, show
+from rowcall.event import OPERATIONS, Event
+
+commands = typer.Typer(help="Ask the log what happened.", no_args_is_help=True)
+
+EVENT_COLUMNS = ("seq", "xid", "at", "table", "operation", "key", "old", "new", "changed", "actor", "context")
+REJECTION_COLUMNS = ("at", "table", "operation", "key", "rule", "handler", "message", "actor")
+
+TableOption = Annotated[str | None, typer.Option("--table", help="A table, or a pattern such as 'shop.*'.")]
+ActorOption = Annotated[str | None, typer.Option("--actor", help="Who did it.")]
+SinceOption = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Not before this time.")]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this time.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the newest so many.")]
+
+
+@commands.command()
+def log(
+    dsn: DsnOption = None,
+    table: TableOption = None,
+    key: Annotated[str | None, typer.Option("--key", help="A row's key: a value, a=1,b=2, or JSON.")] = None,
+    actor: ActorOption = None,
+    operation: Annotated[str | None, typer.Option("--operation", help=", ".join(OPERATIONS))] = None,
+    column: Annotated[str | None, typer.Option("--column", help="Updates that changed this column.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    transaction: Annotated[int | None, typer.Option("--transaction", metavar="XID", help="One transaction.")] = None,
+    context: Annotated[
+        list[str] | None, typer.Option("--context", metavar="KEY=VALUE", help="What the context says; repeatable.")
+    ] = None,
+    limit: LimitOption = None,
+    format: FormatOption = None,
+) -> None:
+    """Events, oldest first.
+
+    Example: rowcall audit log --table users --column email --since yesterday
+    """
+    if operation is not None and operation not in OPERATIONS:
+        raise errors.UsageError(f"--operation {operation}: choose from {', '.join(OPERATIONS)}.")
+    wanted = history.Filter(
+        table=table,
+        key=key,
+        actor=actor,
+        operation=operation,
+        column=column,
+        since=since,
+        until=until,
+        transaction=transaction,
+        context=_context(context or []),
+        limit=_limit(limit, format),
+    )
+    with connect(dsn) as connection:
+        show(_limited(_rows(history.log(connection, wanted)), limit, format), EVENT_COLUMNS, format)
+
+
+@commands.command()
+def row(
+    table: Annotated[str, typer.Argument(metavar="TABLE")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A plain value, a=1,b=2, or JSON.")],
+    dsn: DsnOption = None,
+    format: FormatOption = None,
+) -> None:
+    """One row's history, with what each change changed.
+
+    Example: rowcall audit row users 42
+    """
+    with connect(dsn) as connection:
+        events = history.row(connection, table, key)
+        if chosen(format) is Format.TABLE:
+            show_history(Console(), events)
+        else:
+            show(_rows(events), EVENT_COLUMNS, format)
+
+
+@commands.command()
+def rejections(
+    dsn: DsnOption = None,
+    table: TableOption = None,
+    actor: ActorOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: LimitOption = None,
+    format: FormatOption = None,
+) -> None:
+    """Writes that validation refused, oldest first.
+
+    Example: rowcall audit rejections --table users
+    """
+    wanted = history.Filter(table=table, actor=actor, since=since, until=until, limit=_limit(limit, format))
+    with connect(dsn) as connection:
+        show(_limited(find_rejections(connection, wanted), limit, format), REJECTION_COLUMNS, format)
+
+
+def _limit(given: int | None, form: Format | None) -> int | None:
+    """One more than a terminal shows, to know whether there was more."""
+    return given if given is not None or chosen(form) is not Format.TABLE else TERMINAL_LIMIT + 1
+
+
+def _limited(rows: Iterable[dict[str, Any]], given: int | None, form: Format | None) -> Iterable[dict[str, Any]]:
+    if given is not None or chosen(form) is not Format.TABLE:
+        return rows
+    found = list(rows)
+    if len(found) > TERMINAL_LIMIT:
+        Console(stderr=True).print(f"[dim]The newest {TERMINAL_LIMIT}; --limit or --format jsonl shows more.[/dim]")
+    return found[-TERMINAL_LIMIT:]
+
+
+def _rows(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
+    for event in events:
+        yield {
+            "seq": event.seq,
+            "xid": event.xid,
+            "at": event.at,
+            "table": event.table,
+            "operation": event.operation,
+            "key": _image(event.raw_key),
+            "old": whole_old(event),
+            "new": _image(event.raw_new),
+            "changed": event.changed,
+            "actor": event.actor,
+            "context": event.context,
+        }
+
+
+def _image(raw: bytes | None) -> msgspec.Raw | None:
+    return msgspec.Raw(raw) if raw is not None else None
+
+
+def whole_old(event: Event) -> dict[str, Any] | None:
+    """The row before the change, of which the log keeps only what differs, as JSON."""
+    if event.raw_old is None:
+        return None
+    old = msgspec.json.decode(event.raw_old, type=dict[str, msgspec.Raw])
+    return {**msgspec.json.decode(event.raw_new, type=dict[str, msgspec.Raw]), **old} if event.raw_new else dict(old)
+
+
+def _context(pairs: list[str]) -> dict[str, Any]:
+    context = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise errors.UsageError(f"--context {pair}: write KEY=VALUE.")
+        try:
+            context[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            context[name] = value
+    return context

@@ -1,0 +1,7 @@
+"""rowcall demo."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    pass

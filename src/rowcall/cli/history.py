@@ -1,0 +1,52 @@
+"""One row's history as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from rowcall.event import Event
+
+_MARKS = {
+    "insert": ("+", "green"),
+    "update": ("~", "yellow"),
+    "delete": ("-", "red"),
+    "truncate": ("x", "red"),
+    "snapshot": ("=", "blue"),
+}
+
+
+def show_history(console: Console, events: Sequence[Event]) -> None:
+    """Print each event: when, what, who, and the columns it changed."""
+    if not events:
+        console.print("[dim]nothing[/dim]")
+    for event in events:
+        mark, color = _MARKS[event.operation]
+        key = ", ".join(f"{name}={value}" for name, value in event.key.items())
+        line = Text.assemble(
+            (f"{mark} ", f"bold {color}"),
+            (event.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], "dim"),
+            f"  {event.operation} {event.table} {key}",
+        )
+        if event.actor:
+            line.append(f"  by {event.actor}", "cyan")
+        line.append(f"  seq {event.seq}, transaction {event.xid}", "dim")
+        console.print(line)
+        for difference in _differences(event):
+            console.print(Text(f"    {difference}"))
+
+
+def _differences(event: Event) -> list[str]:
+    if event.operation == "update" and event.old is not None and event.new is not None:
+        return [f"{name}: {_said(event.old[name])} → {_said(event.new.get(name))}" for name in event.changed]
+    image = event.new if event.new is not None else event.old
+    return [f"{name}: {_said(value)}" for name, value in (image or {}).items() if value is not None]
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "null"
+    return repr(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,64 @@
+"""rowcall listen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import Annotated
+
+import structlog
+import typer
+
+from rowcall import errors, settings
+from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
+from rowcall.listener.daemon import LeftOver, Listener
+from rowcall.postgres import declarations, subscriptions
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(listen)
+
+
+def listen(
+    target: AppArgument,
+    dsn: DsnOption = None,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Exit 0 once everything pending is delivered, 1 if something could not be.")
+    ] = False,
+) -> None:
+    """Run the daemon: deliver committed changes to after-handlers and answer before-handlers, until SIGTERM.
+
+    Example: rowcall listen shop.events:app
+    """
+    _configure_log()
+    app, name = load_app(target)
+    with connect(dsn) as connection:
+        topics = {handler.name: declarations.topic_of(connection, handler) for handler in app.after_handlers}
+        subscriptions.create_missing(connection, list(topics), name)
+    left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), topics, drain=drain)))
+    if drain and (left.waiting or left.dead):
+        raise errors.Undeliverable(
+            f"{left.waiting} events wait for a retry and {left.dead} are dead letters: see rowcall.parked for the errors."
+        )
+
+
+async def _run(listener: Listener) -> LeftOver:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, listener.stop)
+    return await listener.run()
+
+
+def _configure_log() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.dev.ConsoleRenderer(colors=True) if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

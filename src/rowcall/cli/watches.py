@@ -1,0 +1,103 @@
+"""rowcall watch, unwatch, watches and sync."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rowcall import errors
+from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
+from rowcall.cli.output import FormatOption, show
+from rowcall.postgres import declarations, subscriptions
+from rowcall.watch import Watch
+
+TablesArgument = Annotated[list[str], typer.Argument(metavar="TABLE…")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(watch)
+    app.command()(unwatch)
+    app.command("watches")(list_watches)
+    app.command()(sync)
+
+
+def watch(
+    tables: TablesArgument,
+    dsn: DsnOption = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="C", help="A column to keep out of everything.")] = None,
+    redact: Annotated[
+        list[str] | None, typer.Option(metavar="C", help="A column to keep only as a keyed hash.")
+    ] = None,
+    notify: Annotated[
+        bool, typer.Option("--notify", help="Also send one NOTIFY a statement on rowcall_<table>.")
+    ] = False,
+) -> None:
+    """Capture the changes of tables, without writing Python.
+
+    Example: rowcall watch users shop.orders --exclude password_hash
+    """
+    with connect(dsn, autocommit=False) as connection:
+        for table in tables:
+            declared = Watch.of(table, exclude or (), redact or (), notify)
+            change = declarations.watch(connection, declared, "cli")
+            print(f"watch {change.table}: {change.outcome}")
+
+
+def unwatch(tables: TablesArgument, dsn: DsnOption = None) -> None:
+    """Stop capturing tables; what is in the log stays.
+
+    Example: rowcall unwatch users
+    """
+    with connect(dsn, autocommit=False) as connection:
+        for table in tables:
+            change = declarations.unwatch(connection, table)
+            print(f"watch {change.table}: {change.outcome}")
+
+
+def list_watches(dsn: DsnOption = None, format: FormatOption = None) -> None:
+    """List what is captured, by whose declaration, and whether its triggers fit the table.
+
+    Example: rowcall watches --format jsonl
+    """
+    with connect(dsn) as connection:
+        columns = ["table", "declared_by", "exclude", "redact", "notify", "current"]
+        show(declarations.watches(connection), columns, format)
+
+
+def sync(
+    target: AppArgument,
+    dsn: DsnOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if something would change.")] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
+) -> None:
+    """Make the database's triggers match an app and create its subscriptions, at this moment.
+
+    Example: rowcall sync shop.events:app
+    """
+    app, name = load_app(target)
+    with connect(dsn, autocommit=False) as connection:
+        if sql:
+            for statement in declarations.statements(connection, app, name):
+                print(f"{statement};")
+            return
+        changes = declarations.synchronise(connection, app, name)
+        if check:
+            connection.rollback()
+            _report_drift(changes)
+            return
+    with connect(dsn) as connection:
+        created = subscriptions.create_missing(connection, [handler.name for handler in app.after_handlers], name)
+    for change in changes:
+        print(f"{change.kind} {change.table}: {change.outcome}")
+    for subscription in created:
+        print(f"subscription {subscription}: created")
+
+
+def _report_drift(changes: list[declarations.Change]) -> None:
+    drift = [change for change in changes if change.outcome != "unchanged"]
+    if drift:
+        what = ", ".join(f"{change.kind} of {change.table}" for change in drift)
+        raise errors.Drift(f'The database differs from the app: {what}. Run "rowcall sync" without --check.')
+    print("The database matches the app.")

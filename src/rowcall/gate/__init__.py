@@ -1,0 +1,1 @@
+"""Before-handlers, asked from inside the writer's transaction."""

@@ -1,0 +1,124 @@
+"""Handlers: the functions a user registers, and what they ask for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rowcall import errors
+from rowcall.selector import Selector
+
+OnUnavailable = Literal["reject", "accept"]
+
+#: What an after-handler may ask for by parameter name.
+SUPPLIED = ("event", "events", "conn", "session")
+
+
+def qualified_name(function: Callable[..., Any]) -> str:
+    """How a handler is called unless it is given a name: ``module.function``."""
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def parameters_of(function: Callable[..., Any], supplied: tuple[str, ...]) -> tuple[str, ...]:
+    """The names a handler asks for.
+
+    :raises HandlerError: for a parameter nobody can supply.
+    """
+    asked = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.name in supplied and parameter.kind is not parameter.POSITIONAL_ONLY:
+            asked.append(parameter.name)
+        elif parameter.default is parameter.empty:
+            raise errors.HandlerError(
+                f"handler {qualified_name(function)} asks for {parameter.name!r}, which nobody can supply:"
+                f" name its parameters {', '.join(supplied)}, or give {parameter.name!r} a default."
+            )
+    return tuple(asked)
+
+
+@dataclass(frozen=True, slots=True)
+class BeforeHandler:
+    """A function asked before a row is written.
+
+    :ivar timeout: seconds the writer waits for it.
+    :ivar on_unavailable: what happens to the write when nobody answers in time.
+    """
+
+    function: Callable[..., Any]
+    name: str
+    selector: Selector
+    timeout: float
+    on_unavailable: OnUnavailable
+    parameters: tuple[str, ...]
+    is_async: bool
+
+    @classmethod
+    def of(
+        cls,
+        function: Callable[..., Any],
+        selector: Selector,
+        *,
+        name: str | None,
+        timeout: float,
+        on_unavailable: OnUnavailable,
+    ) -> BeforeHandler:
+        """A before-handler from what a decorator was given.
+
+        :raises HandlerError: if the signature or an option cannot be served.
+        """
+        if selector.is_pattern:
+            raise errors.HandlerError(
+                f"before-handler {qualified_name(function)}: {selector.subject!r} is a pattern; name one table."
+            )
+        if timeout <= 0:
+            raise errors.HandlerError(f"timeout={timeout!r} must be more than 0 seconds.")
+        if on_unavailable not in ("reject", "accept"):
+            raise errors.HandlerError(f'on_unavailable={on_unavailable!r} must be "reject" or "accept".')
+        return cls(
+            function,
+            name or function.__name__,
+            selector,
+            timeout,
+            on_unavailable,
+            parameters_of(function, ("event",)),
+            inspect.iscoroutinefunction(function),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AfterHandler:
+    """A function called with committed events, and the subscription it reads the log by.
+
+    :ivar name: the subscription's name.
+    :ivar batch: most events a call gets; 1 for handlers that take one ``event``.
+    """
+
+    function: Callable[..., Any]
+    name: str
+    selector: Selector
+    batch: int
+    parameters: tuple[str, ...]
+    is_async: bool
+
+    @classmethod
+    def of(
+        cls, function: Callable[..., Any], selector: Selector, *, name: str | None, batch: int | None
+    ) -> AfterHandler:
+        """An after-handler from what a decorator was given.
+
+        :raises HandlerError: if the signature or an option cannot be served.
+        """
+        parameters = parameters_of(function, SUPPLIED)
+        own_name = name or qualified_name(function)
+        if "event" in parameters and "events" in parameters:
+            raise errors.HandlerError(f"handler {own_name} asks for event and events: ask for one of them.")
+        if batch is not None and (batch < 1 or "events" not in parameters):
+            raise errors.HandlerError(
+                f"handler {own_name}: batch={batch!r} needs a parameter named events and a number from 1 up."
+            )
+        default = 100 if "events" in parameters else 1
+        return cls(function, own_name, selector, batch or default, parameters, inspect.iscoroutinefunction(function))

@@ -1,0 +1,1 @@
+"""The daemon that reads the log and calls handlers."""

@@ -1,0 +1,166 @@
+"""The listener: everything one process does for one app, again and again until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+
+from rowcall import errors
+from rowcall.app import Rowcall
+from rowcall.gate.server import GateServer
+from rowcall.handler import AfterHandler
+from rowcall.listener.delivery import delivery_for
+from rowcall.listener.sleep import Sleep
+from rowcall.listener.subscription import Subscription
+from rowcall.postgres import connection as connections
+from rowcall.postgres.log import LogReader
+from rowcall.postgres.wakeups import Doorbell
+from rowcall.selector import Topic
+
+_LOG = structlog.get_logger("rowcall")
+
+#: Seconds between attempts to take over a subscription that another process has.
+STANDBY = 1.0
+#: A drain waits for retries that are due within so many seconds; what is later is left over.
+DRAIN_PATIENCE = 2.0
+_FIRST_BACKOFF = 0.1
+_LONGEST_BACKOFF = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """What a drain could not deliver."""
+
+    waiting: int
+    dead: int
+
+
+class Listener:
+    """Runs an app's handlers against one database.
+
+    :param topics: the tables each after-handler reads, by the handler's name.
+    :param drain: end once everything pending is delivered.
+    """
+
+    def __init__(self, app: Rowcall, dsn: str, topics: dict[str, Topic], *, drain: bool = False) -> None:
+        self._app = app
+        self._dsn = dsn
+        self._topics = topics
+        self._drain = drain
+        self._stopping = asyncio.Event()
+        self._sleep = Sleep()
+        self._left_over: list[LeftOver] = []
+
+    def stop(self) -> None:
+        """Finish what is in flight, then return from :meth:`run`."""
+        self._stopping.set()
+        self._sleep.wake()
+
+    async def run(self) -> LeftOver:
+        """Listen until stopped or drained. An unreachable database is waited for; each outage is logged once."""
+        loop = asyncio.get_running_loop()
+        backoff = _FIRST_BACKOFF
+        while not self._stopping.is_set():
+            started = loop.time()
+            try:
+                await self._session()
+                break
+            except* (errors.Unreachable, psycopg.OperationalError) as group:
+                if loop.time() - started > _LONGEST_BACKOFF:
+                    backoff = _FIRST_BACKOFF
+                if backoff == _FIRST_BACKOFF:
+                    _LOG.warning("the database is gone; trying to reconnect", error=_first(group))
+                await self._pause(backoff * random.uniform(0.5, 1.0))
+                backoff = min(backoff * 2, _LONGEST_BACKOFF)
+        return LeftOver(sum(left.waiting for left in self._left_over), sum(left.dead for left in self._left_over))
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _session(self) -> None:
+        """One life of the connections."""
+        self._sleep = Sleep()
+        self._left_over = []
+        async with AsyncExitStack() as stack:
+            reading = await connections.connect_async(self._dsn, application_name="rowcall reader")
+            stack.push_async_callback(reading.close)
+            reader = await LogReader.over(reading)
+            doorbell = await Doorbell.open(self._dsn)
+            stack.push_async_callback(doorbell.close)
+            servants = [asyncio.create_task(self._sleep.keep_watch(doorbell))]
+            if self._app.before_handlers:
+                gate = await GateServer.open(self._app.before_handlers, reader.layouts, self._dsn)
+                stack.push_async_callback(gate.close)
+                servants.append(asyncio.create_task(gate.serve()))
+            _LOG.info("listening", handlers=len(self._app.after_handlers) + len(self._app.before_handlers))
+            try:
+                await self._work(reader, servants)
+            finally:
+                for servant in servants:
+                    servant.cancel()
+                await asyncio.gather(*servants, return_exceptions=True)
+
+    async def _work(self, reader: LogReader, servants: Sequence[asyncio.Task[None]]) -> None:
+        """Deliver until all subscriptions are done, or a servant dies of its connection."""
+        async with asyncio.TaskGroup() as group:
+            workers = [group.create_task(self._subscribe(handler, reader)) for handler in self._app.after_handlers]
+            if not self._drain:
+                workers.append(group.create_task(self._wait_for_stop()))
+            guards = [group.create_task(_fail_with(servant)) for servant in servants]
+            await asyncio.wait(workers) if workers else None
+            for guard in guards:
+                guard.cancel()
+
+    async def _wait_for_stop(self) -> None:
+        await self._stopping.wait()
+
+    async def _subscribe(self, handler: AfterHandler, reader: LogReader) -> None:
+        delivery = delivery_for(handler)
+        try:
+            await delivery.open(self._dsn)
+            subscription = Subscription(handler, self._topics[handler.name], reader, delivery)
+            while not await subscription.claim():
+                await self._pause(STANDBY)
+                if self._stopping.is_set():
+                    return
+            await self._deliver(subscription)
+        finally:
+            await delivery.close()
+
+    async def _deliver(self, subscription: Subscription) -> None:
+        while not self._stopping.is_set():
+            part = await subscription.read()
+            due = await subscription.due()
+            if part.events or due:
+                self._sleep.found(subscription.name)
+                await subscription.retry(due)
+                await subscription.deliver(part)
+                continue
+            next_due = await subscription.next_due()
+            if not self._drain:
+                await self._sleep.wait(subscription.name, next_due)
+            elif next_due is not None and next_due <= DRAIN_PATIENCE:
+                await self._pause(next_due)
+            else:
+                self._left_over.append(LeftOver(*await subscription.left_over()))
+                return
+
+
+async def _fail_with(servant: asyncio.Task[None]) -> None:
+    await asyncio.shield(servant)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(error).split())

@@ -1,0 +1,66 @@
+"""What the images of each relation mean, by their place in the log."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from rowcall.event import Event, Layout, decoder
+
+
+@dataclass(slots=True)
+class Layouts:
+    """All layouts of a database, and the name under which its events are known elsewhere.
+
+    :ivar installation: the prefix of idempotency keys.
+    :ivar newest: the newest layout's place; a log that mentions a newer one has to be loaded anew.
+    """
+
+    installation: str
+    newest: int = 0
+    _since: dict[int, list[int]] = field(default_factory=dict)
+    _layouts: dict[int, list[Layout]] = field(default_factory=dict)
+
+    def load(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Take the rows of the query ``layouts``."""
+        self._since.clear()
+        self._layouts.clear()
+        for relation, schema, table, since, columns, key in rows:
+            decoders = {
+                column["name"]: decoder("text" if column["redacted"] else column["type"])
+                for column in msgspec.json.decode(columns)
+            }
+            self._since.setdefault(relation, []).append(since)
+            self._layouts.setdefault(relation, []).append(Layout(f"{schema}.{table}", decoders, tuple(key)))
+            self.newest = max(self.newest, since)
+
+    def at(self, relation: int, seq: int | None) -> Layout:
+        """The layout an event of this place was written in; the newest for one not in the log yet."""
+        layouts = self._layouts.get(relation)
+        if not layouts:
+            return Layout("", {}, ())
+        if seq is None:
+            return layouts[-1]
+        return layouts[max(0, bisect_right(self._since[relation], seq) - 1)]
+
+    def event(self, row: tuple[Any, ...]) -> Event:
+        """An event from a row of the log: seq, xid, at, relation, operation, key, old, new, actor, context."""
+        seq, xid, at, relation, operation, key, old, new, actor, context = row
+        return Event(
+            seq,
+            int(xid),
+            at,
+            operation,
+            actor,
+            msgspec.json.decode(context) if context else {},
+            f"{self.installation}-{seq}",
+            self.at(relation, seq),
+            key,
+            old,
+            new,
+            relation,
+        )

@@ -1,0 +1,57 @@
+"""The sleeper's side of the doorbell: a LISTEN connection of its own, and the lock that tells writers to ring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from rowcall import resources
+from rowcall.postgres import connection as connections
+
+_QUERIES = resources.queries("wakeups")
+
+#: The channel writers ring on.
+CHANNEL = "rowcall"
+
+
+class Doorbell:
+    """Lying down tells writers to ring; getting up spares them the NOTIFY.
+
+    A connection inside ``notifies()`` is locked, so nothing else ever runs on this one while it waits.
+    """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], possible: bool) -> None:
+        self._connection = connection
+        self._possible = possible
+
+    @classmethod
+    async def open(cls, dsn: str) -> Doorbell:
+        """Connect and LISTEN, committed before anybody sleeps."""
+        connection = await connections.connect_async(dsn, application_name="rowcall doorbell")
+        await connection.execute(f"listen {CHANNEL}")
+        row = await (await connection.execute(_QUERIES["doorbell_possible"])).fetchone()
+        assert row is not None
+        return cls(connection, row[0])
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def lie_down(self) -> bool:
+        """Tell writers to ring, if no writer is in the middle of something; False means keep polling."""
+        return self._possible and await self._ask("lie_down")
+
+    async def get_up(self) -> None:
+        """Tell writers that reading goes on by itself."""
+        await self._ask("get_up")
+
+    async def _ask(self, name: str) -> bool:
+        row = await (await self._connection.execute(_QUERIES[name])).fetchone()
+        assert row is not None
+        return bool(row[0])
+
+    async def wait(self, timeout: float) -> bool:
+        """Sleep until somebody rings, at most ``timeout`` seconds; whether somebody did."""
+        async for _ in self._connection.notifies(timeout=timeout, stop_after=1):
+            return True
+        return False

@@ -1,0 +1,1 @@
+"""Where SQLAlchemy users meet Rowcall."""

@@ -1,0 +1,121 @@
+"""One private PostgreSQL a session; a database of its own, with Rowcall in it, for each test."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pytest_postgresql import factories
+
+from rowcall import embedded, errors
+
+Connect = Callable[..., psycopg.Connection[Any]]
+
+GATE_ROLE = embedded.GATE_ROLES[0]
+
+
+def pytest_configure() -> None:
+    # What the developer's shell says about databases must not reach the tests.
+    for name in [name for name in os.environ if name.startswith("PG") or name == "ROWCALL_DSN"]:
+        del os.environ[name]
+
+
+def pytest_report_header() -> str:
+    try:
+        directory = bin_directory()
+        return f"PostgreSQL {embedded.version(directory)} from {directory}"
+    except errors.UsageError as error:
+        return f"PostgreSQL: {error}"
+
+
+def bin_directory() -> Path:
+    chosen = os.environ.get("ROWCALL_TEST_PG_BIN")
+    return Path(chosen) if chosen else embedded.binaries()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What pytest-postgresql asks of the fixture that another one depends on."""
+
+    host: str
+    port: int = embedded.PORT
+    user: str = "postgres"
+    password: str | None = None
+    options: str = ""
+    maintenance_dbname: str = "postgres"
+    template_dbname: str = "template0"
+
+
+def migrate(*, host: str, dbname: str, **_: object) -> None:
+    from rowcall.migrate import upgrade
+
+    upgrade(embedded.dsn(Path(host), dbname), None)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[embedded.Server]:
+    """The server of this session; a test may restart it, and leaves it running."""
+    with embedded.Server(bin_directory=bin_directory()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def endpoint(cluster: embedded.Server) -> Endpoint:
+    return Endpoint(host=str(cluster.socket_directory))
+
+
+migrated = factories.postgresql_noproc(depends_on="endpoint", dbname="migrated", load=[migrate])
+empty = factories.postgresql_noproc(depends_on="endpoint", dbname="empty")
+
+postgresql = factories.postgresql("migrated")
+empty_postgresql = factories.postgresql("empty")
+
+
+@pytest.fixture
+def dsn(cluster: embedded.Server, postgresql: psycopg.Connection[Any]) -> str:
+    """This test's own database, Rowcall's schema in it: the one `postgresql` is connected to."""
+    return cluster.dsn(postgresql.info.dbname)
+
+
+@pytest.fixture
+def empty_dsn(cluster: embedded.Server, empty_postgresql: psycopg.Connection[Any]) -> str:
+    """A database of this test's own without Rowcall."""
+    return cluster.dsn(empty_postgresql.info.dbname)
+
+
+@pytest.fixture
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """`connect(autocommit=True, …)`: more connections to the test's database, closed at its end.
+
+    The database is `dsn` unless another one is given: `connect(empty_dsn)`.
+    """
+    with ExitStack() as opened:
+
+        def connection(dsn: str | None = None, **options: Any) -> psycopg.Connection[Any]:
+            target = dsn or request.getfixturevalue("dsn")
+            made: psycopg.Connection[Any] = psycopg.connect(target, **options)
+            opened.callback(made.close)
+            return made
+
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def gate_password() -> str:
+    return secrets.token_urlsafe(16)
+
+
+@pytest.fixture
+def gate(cluster: embedded.Server, dsn: str, gate_password: str) -> str:
+    """The gate of the test's database, opened; the value is the DSN of its login."""
+    from rowcall.migrate import configure_gate
+
+    dbname = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+    gate_dsn = cluster.dsn(str(dbname), user=GATE_ROLE, password=gate_password)
+    configure_gate(dsn, gate_dsn=gate_dsn)
+    return gate_dsn
