@@ -33,7 +33,9 @@ def show_history(console: Console, events: Sequence[Event]) -> None:
         )
         if event.actor:
             line.append(f"  by {event.actor}", "cyan")
-        line.append(f"  seq {event.seq}, transaction {event.xid}", "dim")
+        place = f"seq {event.seq}, transaction {event.xid}"
+        # On a narrow terminal a line of its own reads better than one broken anywhere.
+        line.append("  " if line.cell_len + 2 + len(place) <= console.width else "\n    ").append(place, "dim")
         console.print(line)
         for difference in _differences(event):
             console.print(Text(f"    {difference}"))

@@ -1,0 +1,1 @@
+"""`rowcall demo`: the whole story on a PostgreSQL of its own."""

@@ -1,0 +1,1 @@
+"""The Chinook music shop: real data, and a business day."""
