@@ -19,6 +19,7 @@ declare
   v_differences text;
   v_range text := '';
   v_drift text := '';
+  v_moves text := '';
 begin
   select * into strict v_relation from rowcall.relation where id = relation_id;
   select options into strict v_options from rowcall.watch where relation = relation_id;
@@ -27,9 +28,8 @@ begin
   v_new_key := rowcall.key_expression_v1(v_relation.oid, v_options, 'new');
   v_old_key := rowcall.key_expression_v1(v_relation.oid, v_options, 'old');
   select string_agg(rowcall.difference_v1(name, type_oid), ' or ') filter (where key_position is not null),
-    string_agg(format(E'      if %s then\n        v_old := v_old || jsonb_build_object(%L, %s);\n      end if;\n',
-      rowcall.difference_v1(name, type_oid), name,
-      rowcall.value_expression_v1('old', name, encoding, redacted)), '')
+    string_agg(format(E'      if %s then\n%s      end if;\n', rowcall.difference_v1(name, type_oid),
+      rowcall.old_value_v1(name, type_oid, encoding, redacted)), '')
     into v_key_changes, v_differences
     from rowcall.columns_v1(v_relation.oid, v_options);
 
@@ -46,11 +46,34 @@ begin
       || E'      raise exception ''a column was added'';\n    end if;\n', v_class.relnatts + 1);
   end if;
 
-  return format($function$
-create or replace function %1$s() returns trigger
+  if v_class.relkind = 'p' then
+    v_moves := format($moves$
+  if tg_op <> 'UPDATE' and right(current_setting('rowcall.statements', true), 1) = 'u' then
+    -- An UPDATE moves this row to another partition: PostgreSQL deletes it there and inserts it here, next to each other.
+    if tg_op = 'DELETE' then
+      perform rowcall.flush_move_v1(%1$s);
+      insert into rowcall.moving (xid, relation, moved_key, moved_old) values (pg_current_xact_id(), %1$s, v_key, v_old);
+      return null;
+    end if;
+    delete from rowcall.moving where xid = pg_current_xact_id() and relation = %1$s returning moved_key, moved_old into v_moved;
+    if found then
+      v_operation := 'update';
+      v_next_key := nullif(v_key, v_moved.moved_key);
+      v_key := v_moved.moved_key;
+      v_old := rowcall.differing_v1(v_moved.moved_old, v_new);
+    end if;
+  end if;
+$moves$, relation_id);
+  end if;
+
+  return format($header$create or replace function %s() returns trigger
 language plpgsql security definer
-%2$s
-as $capture$
+%s
+as %L$header$,
+    format('rowcall.capture_%s', relation_id),
+    rowcall.settings_clause_v1(v_relation.oid, v_options),
+    -- A literal, not dollar quotes: no name of a column can end it.
+    format($body$
 declare
   v_seq bigint;
   v_key jsonb;
@@ -58,32 +81,34 @@ declare
   v_old jsonb;
   v_new jsonb;
   v_context jsonb;
+  v_operation rowcall.operation := lower(tg_op);
+  v_moved record;
 begin
   begin
-%10$s    if tg_op = 'INSERT' then
-      v_new := %3$s;
-      v_key := %4$s;
+%8$s    if tg_op = 'INSERT' then
+      v_new := %1$s;
+      v_key := %2$s;
     elsif tg_op = 'UPDATE' then
       v_old := '{}';
-%6$s      if v_old = '{}' then
+%4$s      if v_old = '{}' then
         return null;
       end if;
-      v_new := %3$s;
-      v_key := %7$s;
-%8$s    else
-      v_old := %5$s;
-      v_key := %7$s;
+      v_new := %1$s;
+      v_key := %5$s;
+%6$s    else
+      v_old := %3$s;
+      v_key := %5$s;
     end if;
     v_context := nullif(current_setting('rowcall.context', true), '');
   exception when others then
     v_key := null;
     if tg_op <> 'DELETE' then
-      v_new := rowcall.fallback_image_v1(new, tg_relid, %12$L);
-      v_next_key := rowcall.fallback_key_v1(v_new, tg_relid, %12$L);
+      v_new := rowcall.fallback_image_v1(new, tg_relid, %10$L);
+      v_next_key := rowcall.fallback_key_v1(v_new, tg_relid, %10$L);
     end if;
     if tg_op <> 'INSERT' then
-      v_old := rowcall.fallback_image_v1(old, tg_relid, %12$L);
-      v_key := rowcall.fallback_key_v1(v_old, tg_relid, %12$L);
+      v_old := rowcall.fallback_image_v1(old, tg_relid, %10$L);
+      v_key := rowcall.fallback_key_v1(v_old, tg_relid, %10$L);
     end if;
     if tg_op = 'UPDATE' and v_old = v_new then
       return null;
@@ -93,18 +118,14 @@ begin
       v_next_key := null;
     end if;
     v_context := rowcall.fallback_context_v1();
-  end;
+  end;%11$s
   v_seq := nextval('rowcall.event_seq');
-%9$s  insert into rowcall.event (seq, xid, at, relation, operation, key, next_key, old, new, actor, context,
+%7$s  insert into rowcall.event (seq, xid, at, relation, operation, key, next_key, old, new, actor, context,
     db_user, db_role, application_name)
-  values (v_seq, pg_current_xact_id(), clock_timestamp(), %11$s,
-    case tg_op when 'INSERT' then 'insert'::rowcall.operation when 'UPDATE' then 'update' else 'delete' end,
-    v_key, v_next_key, v_old, v_new, nullif(current_setting('rowcall.actor', true), ''), v_context,
+  values (v_seq, pg_current_xact_id(), clock_timestamp(), %9$s, v_operation, v_key, v_next_key, v_old, v_new, nullif(current_setting('rowcall.actor', true), ''), v_context,
     session_user, nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
   return null;
-end $capture$$function$,
-    format('rowcall.capture_%s', relation_id),
-    rowcall.settings_clause_v1(v_relation.oid, v_options),
+end $body$,
     rowcall.image_expression_v1(v_relation.oid, v_options, 'new'),
     v_new_key,
     rowcall.image_expression_v1(v_relation.oid, v_options, 'old'),
@@ -115,5 +136,6 @@ end $capture$$function$,
     v_range,
     v_drift,
     relation_id,
-    v_options);
+    v_options,
+    v_moves));
 end $generator$;

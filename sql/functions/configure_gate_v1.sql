@@ -8,10 +8,21 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- What the database, its roles or its configuration say about sessions is not meant for this one: in particular
+  -- a snapshot kept for a whole transaction would never see the verdict.
+  v_defaults constant jsonb := jsonb_build_object('connect_timeout', '2', 'application_name', 'rowcall gate writer', 'options',
+    '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0'
+    ' -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0');
   v_options text;
   v_function regprocedure;
+  v_former name;
+  v_schema name;
 begin
-  if not exists (select from pg_extension where extname = 'dblink') then
+  select n.nspname into v_schema
+    from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'dblink';
+  if found then
+    execute format('grant usage on schema %I to rowcall_gate', v_schema);
+  else
     create extension dblink schema rowcall;
     for v_function in
       select p.oid from pg_proc as p
@@ -23,12 +34,29 @@ begin
     end loop;
   end if;
   drop server if exists rowcall_gate cascade;
-  select string_agg(format('%I %L', key, value), ', ') into v_options from jsonb_each_text(server);
+  select string_agg(format('%I %L', key, value), ', ') into v_options from jsonb_each_text(v_defaults || server);
   execute format('create server rowcall_gate foreign data wrapper dblink_fdw options (%s)', v_options);
   execute format('create user mapping for rowcall_gate server rowcall_gate options (user %L, password %L)', login, password);
   grant usage on foreign server rowcall_gate to rowcall_gate;
-  execute format('grant execute on function rowcall.gate_submit_v1(jsonb), rowcall.gate_verdict_v1(bigint),
-    rowcall.gate_finish_v1(bigint, jsonb, jsonb), rowcall.gate_record_v1(jsonb), rowcall.gate_unanswered_v1(jsonb) to %I', login);
-  execute format('grant execute on procedure rowcall.gate_ask_v1(jsonb, jsonb), rowcall.gate_refuse_v1(jsonb, jsonb) to %I', login);
+  for v_former in
+    select distinct r.rolname from pg_proc as p cross join aclexplode(p.proacl) as a join pg_roles as r on r.oid = a.grantee
+    where p.oid = 'rowcall.gate_submit_v1(jsonb)'::regprocedure and a.grantee <> p.proowner and r.rolname <> login
+  loop
+    perform rowcall.let_gate_login_v1(v_former, false);
+  end loop;
+  perform rowcall.let_gate_login_v1(login, true);
   perform rowcall.install_ask_v1();
+end $$;
+
+-- Gives or takes what the gate's login may do.
+create function rowcall.let_gate_login_v1(login name, may boolean) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_form constant text := case when may then 'grant execute on %s %s to %I' else 'revoke execute on %s %s from %I' end;
+begin
+  execute format(v_form, 'function',
+    'rowcall.gate_submit_v1(jsonb), rowcall.gate_answer_v1(bigint), rowcall.gate_record_v1(jsonb)', login);
+  execute format(v_form, 'procedure', 'rowcall.gate_ask_v1(jsonb, jsonb), rowcall.gate_refuse_v1(jsonb, jsonb)', login);
 end $$;

@@ -11,12 +11,21 @@ declare
 begin
   delete from rowcall.rule as r where r.relation = relation_id and r.declared_by = declare_guards_v1.declared_by;
   delete from rowcall.before_handler as h where h.relation = relation_id and h.declared_by = declare_guards_v1.declared_by;
-  select r.name, r.declared_by into v_taken
-    from rowcall.rule as r join jsonb_array_elements(rules) as d on d ->> 'name' = r.name
-    where r.relation = relation_id;
+  select g.what, g.name, g.declared_by, n.oid::regclass as table_name into v_taken
+    from (
+      select 'rule' as what, r.name, r.declared_by
+        from rowcall.rule as r join jsonb_array_elements(rules) as d on d ->> 'name' = r.name
+        where r.relation = relation_id
+      union all
+      select 'before-handler', h.name, h.declared_by
+        from rowcall.before_handler as h join jsonb_array_elements(handlers) as d on d ->> 'name' = h.name
+        where h.relation = relation_id
+    ) as g
+    cross join rowcall.relation as n where n.id = relation_id;
   if found then
     raise exception using errcode = '42710',
-      message = format('a rule named %I is declared by %s already.', v_taken.name, v_taken.declared_by),
+      message = format('a %s named %I of %s is declared by %s already.',
+        v_taken.what, v_taken.name, v_taken.table_name, v_taken.declared_by),
       hint = 'Give one of the two another name.';
   end if;
   insert into rowcall.rule (relation, name, declared_by, expression, message, operations)

@@ -1,6 +1,7 @@
 -- How a column's values go into an image, decided by type when the capture function is generated:
 --   plain  to_jsonb as it is: built-in types, domains over them, arrays of both
---   json   the text of a json value as a JSON string (json keeps spaces, duplicates and \u0000; jsonb cannot)
+--   json   the text of a json or xml value as a JSON string (json keeps spaces, duplicates and \u0000, which jsonb cannot;
+--          xml keeps its declaration, which its output function drops)
 --   jsons  the same, an array of them
 --   text   what the type's output function prints, as a JSON string: types that somebody defined
 --   texts  the same, an array of them
@@ -12,19 +13,19 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_type pg_type;
-  v_element text;
+  v_type constant pg_type := rowcall.base_type_v1(type_oid);
+  v_element constant oid := rowcall.element_type_v1(type_oid);
 begin
-  select * into strict v_type from pg_type where oid = type_oid;
-  while v_type.typtype = 'd' loop
-    select * into strict v_type from pg_type where oid = v_type.typbasetype;
-  end loop;
-  if v_type.typcategory = 'A' and v_type.typelem <> 0 and v_type.typsubscript = 'array_subscript_handler'::regproc then
-    v_element := rowcall.encoding_v1(v_type.typelem);
-    return case v_element when 'plain' then 'plain' when 'json' then 'jsons' else 'texts' end;
+  if v_element is not null then
+    return case
+      -- A domain over an array: to_jsonb would make one more dimension of it.
+      when rowcall.element_type_v1(v_element) is not null then 'texts'
+      else case rowcall.encoding_v1(v_element) when 'plain' then 'plain' when 'json' then 'jsons' else 'texts' end
+    end;
   end if;
   return case
-    when v_type.oid = 'json'::regtype then 'json'
+    when v_type.oid = any ('{json,xml}'::regtype[]) then 'json'
+    when v_type.oid = any ('{int2vector,oidvector}'::regtype[]) then 'text'
     when v_type.oid < 16384 and v_type.typtype <> 'c' then 'plain'
     else 'text'
   end;

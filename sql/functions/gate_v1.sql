@@ -1,10 +1,23 @@
 -- The gate's own session: what its login may do. It is worth nothing to whoever gets hold of it, as the writing session
--- can: it submits requests and waits for the answers to its own.
+-- can: it submits requests that a trigger signed, and waits for the answers to its own.
 --
 -- gate_ask_v1 is a procedure so that it can commit the request (and so send the NOTIFY) and then wait in the same call.
 -- A procedure that commits can be neither SECURITY DEFINER nor carry settings, so narrow functions do the work.
 
--- Submits: {"relation", "operation", "key", "old", "new", "handlers", "timeout_ms", "on_unavailable", …}.
+-- The body of a request, {"relation", "operation", "key", "old", "new", …}, once its signature is found to be ours.
+create function rowcall.gate_body_v1(request jsonb) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if rowcall.signature_v1((request - 'signature')::text) is distinct from request ->> 'signature' then
+    raise exception using errcode = '42501', message = 'this request was not made by a trigger of Rowcall''s.',
+      hint = 'Write to the table instead: its triggers ask the gate.';
+  end if;
+  return request;
+end $$;
+
+-- Submits: {…, "handlers", "timeout_ms", "on_unavailable"}.
 create function rowcall.gate_submit_v1(request jsonb) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -13,69 +26,54 @@ declare
   v_id bigint;
 begin
   insert into rowcall.request (body, expires_at)
-    values (request, clock_timestamp() + make_interval(secs => (request ->> 'timeout_ms')::integer / 1000.0))
+    values (rowcall.gate_body_v1(request), clock_timestamp() + make_interval(secs => (request ->> 'timeout_ms')::integer / 1000.0))
     returning id into v_id;
   perform pg_notify('rowcall_gate', '');
   return v_id;
 end $$;
 
--- The verdict on a request of this session, null while there is none.
-create function rowcall.gate_verdict_v1(request_id bigint) returns jsonb
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select verdict from rowcall.request where id = request_id and pid = pg_backend_pid()
-$$;
-
--- Removes an answered or expired request of this session, and records what was refused.
-create function rowcall.gate_finish_v1(request_id bigint, request jsonb, verdict jsonb) returns void
+-- The answer to a request of this session, null while there is none and time is left. With it the request ends,
+-- and what was refused is recorded.
+create function rowcall.gate_answer_v1(request_id bigint) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_request rowcall.request;
+  v_answer jsonb;
 begin
-  delete from rowcall.request where id = request_id and pid = pg_backend_pid();
-  if verdict ->> 'verdict' = 'reject' then
-    perform rowcall.gate_record_v1(request || jsonb_build_object(
-      'handler', verdict -> 'handler', 'message', verdict -> 'message', 'column', verdict -> 'column'));
+  select * into v_request from rowcall.request where id = request_id and pid = pg_backend_pid();
+  if not found then
+    return '{"verdict": "lost"}';
   end if;
+  v_answer := coalesce(v_request.verdict, case when clock_timestamp() >= v_request.expires_at
+    then rowcall.gate_unanswered_v1(v_request.body) end);
+  if v_answer is null then
+    return null;
+  end if;
+  delete from rowcall.request where id = request_id;
+  if v_answer ->> 'verdict' = 'reject' then
+    perform rowcall.record_rejection_v1(v_request.body || jsonb_build_object(
+      'handler', v_answer -> 'handler', 'message', v_answer -> 'message', 'column', v_answer -> 'column'));
+  end if;
+  return v_answer || jsonb_build_object('signature',
+    rowcall.signature_v1((v_request.body ->> 'signature') || v_answer::text));
 end $$;
 
--- Records a refused write.
-create function rowcall.gate_record_v1(rejection jsonb) returns void
-language sql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  insert into rowcall.rejection (xid, relation, operation, key, old, new, rule, handler, message, column_name,
-    actor, context, db_user, db_role, application_name)
-  select (rejection ->> 'xid')::xid8, (rejection ->> 'relation')::integer, (rejection ->> 'operation')::rowcall.operation,
-    nullif(rejection -> 'key', 'null'), nullif(rejection -> 'old', 'null'), nullif(rejection -> 'new', 'null'),
-    rejection ->> 'rule', rejection ->> 'handler', rejection ->> 'message', rejection ->> 'column',
-    rejection ->> 'actor', nullif(rejection -> 'context', 'null'),
-    rejection ->> 'db_user', rejection ->> 'db_role', rejection ->> 'application_name'
-$$;
-
--- Asks before-handlers and waits. Answers {"verdict": "accept" | "reject" | "unavailable", …}.
+-- Asks before-handlers and waits. Answers {"verdict": "accept" | "reject" | "unavailable" | "lost", …}.
 create procedure rowcall.gate_ask_v1(request jsonb, inout answer jsonb)
 language plpgsql
 as $$
 declare
-  v_id bigint;
-  v_deadline timestamptz;
+  v_id pg_catalog.int8;
 begin
-  v_deadline := pg_catalog.clock_timestamp()
-    + pg_catalog.make_interval(secs => (request operator(pg_catalog.->>) 'timeout_ms')::pg_catalog.int4 / 1000.0);
   v_id := rowcall.gate_submit_v1(request);
   commit;
   loop
-    answer := rowcall.gate_verdict_v1(v_id);
+    answer := rowcall.gate_answer_v1(v_id);
     exit when answer is not null;
-    if pg_catalog.clock_timestamp() operator(pg_catalog.>=) v_deadline then
-      answer := rowcall.gate_unanswered_v1(request);
-      exit;
-    end if;
     perform pg_catalog.pg_sleep(0.0005);
   end loop;
-  perform rowcall.gate_finish_v1(v_id, request, answer);
 end $$;
 
 -- What a request comes to that nobody answered, as its handlers declared.
@@ -91,16 +89,40 @@ as $$
   end
 $$;
 
+create function rowcall.record_rejection_v1(rejection jsonb) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into rowcall.rejection (xid, relation, operation, key, old, new, rule, handler, message, column_name,
+    actor, context, db_user, db_role, application_name)
+  select (rejection ->> 'xid')::xid8, (rejection ->> 'relation')::integer, (rejection ->> 'operation')::rowcall.operation,
+    nullif(rejection -> 'key', 'null'), nullif(rejection -> 'old', 'null'), nullif(rejection -> 'new', 'null'),
+    rejection ->> 'rule', rejection ->> 'handler', rejection ->> 'message', rejection ->> 'column',
+    rejection ->> 'actor', nullif(rejection -> 'context', 'null'),
+    rejection ->> 'db_user', rejection ->> 'db_role', rejection ->> 'application_name'
+$$;
+
 -- Records a refusal by a rule.
+create function rowcall.gate_record_v1(request jsonb) returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_answer constant jsonb := '{"verdict": "recorded"}';
+begin
+  perform rowcall.record_rejection_v1(rowcall.gate_body_v1(request));
+  return v_answer || jsonb_build_object('signature',
+    rowcall.signature_v1((request ->> 'signature') || v_answer::text));
+end $$;
+
+-- The same as a procedure, so that ask_v1 calls the two alike.
 create procedure rowcall.gate_refuse_v1(request jsonb, inout answer jsonb)
 language plpgsql
 as $$
 begin
-  perform rowcall.gate_record_v1(request);
-  answer := '{"verdict": "recorded"}';
+  answer := rowcall.gate_record_v1(request);
 end $$;
 
 alter function rowcall.gate_submit_v1(jsonb) owner to rowcall_gate;
-alter function rowcall.gate_verdict_v1(bigint) owner to rowcall_gate;
-alter function rowcall.gate_finish_v1(bigint, jsonb, jsonb) owner to rowcall_gate;
+alter function rowcall.gate_answer_v1(bigint) owner to rowcall_gate;
 alter function rowcall.gate_record_v1(jsonb) owner to rowcall_gate;

@@ -1,9 +1,10 @@
 -- Generates the two validation functions of a relation: gate_N asks the before-handlers, refuse_N raises what a rule found.
 -- Both are SECURITY DEFINER and belong to rowcall_gate, which may use the gate's connection; both see the row only through
--- the same images as the log, so excluded columns are absent from requests, rejections and messages too.
+-- the same images as the log, so excluded columns are absent from requests, rejections and messages too. As in the capture
+-- function, code that no longer fits the table falls back to generic code instead of failing the write.
 -- gate_N's arguments: timeout in ms, on_unavailable, then the handlers' names in order.
 -- refuse_N's arguments: the rule's name and its message.
--- Called by: guard_v1.
+-- Called by: install_guard_v1, guard_is_current_v1.
 create function rowcall.guard_definition_v1(relation_id integer) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -11,34 +12,68 @@ as $generator$
 declare
   v_relation rowcall.relation;
   v_options jsonb;
+  v_class pg_class;
+  v_drift text := '';
+  v_images text;
 begin
   select * into strict v_relation from rowcall.relation where id = relation_id;
+  select * into strict v_class from pg_class where oid = v_relation.oid;
   v_options := coalesce((select options from rowcall.watch where relation = relation_id), '{}');
-  return format($function$
-create or replace function rowcall.gate_%1$s() returns trigger
-language plpgsql security definer
-%2$s
-as $gate$
+  if v_class.relkind = 'r' and not v_class.relispartition then
+    -- As in capture_definition_v1: a column this code does not know.
+    v_drift := format(
+      E'    if has_column_privilege(tg_relid, %s::int2, ''select'') is not null then\n'
+      || E'      raise exception ''a column was added'';\n    end if;\n', v_class.relnatts + 1);
+  end if;
+  v_images := format($images$
+  begin
+%7$s    if tg_op <> 'INSERT' then
+      v_old := %1$s;
+      v_key := %3$s;
+    end if;
+    if tg_op <> 'DELETE' then
+      v_new := %2$s;
+      v_key := coalesce(v_key, %4$s);
+    end if;
+  exception when others then
+    v_key := null;
+    if tg_op <> 'INSERT' then
+      v_old := rowcall.fallback_image_v1(old, tg_relid, %5$L);
+      v_key := rowcall.fallback_key_v1(v_old, tg_relid, %5$L);
+    end if;
+    if tg_op <> 'DELETE' then
+      v_new := rowcall.fallback_image_v1(new, tg_relid, %5$L);
+      v_key := coalesce(v_key, rowcall.fallback_key_v1(v_new, tg_relid, %5$L));
+    end if;
+  end;
+  v_request := rowcall.request_v1(%6$s, tg_op, v_key, v_old, v_new);$images$,
+    rowcall.image_expression_v1(v_relation.oid, v_options, 'old'),
+    rowcall.image_expression_v1(v_relation.oid, v_options, 'new'),
+    rowcall.key_expression_v1(v_relation.oid, v_options, 'old'),
+    rowcall.key_expression_v1(v_relation.oid, v_options, 'new'),
+    v_options,
+    relation_id,
+    v_drift);
+  -- Bodies are literals, not dollar quotes: no name of a column can end them.
+  return format(E'create or replace function rowcall.gate_%1$s() returns trigger\nlanguage plpgsql security definer\n%2$s\nas %3$L;\n\n'
+    || E'create or replace function rowcall.refuse_%1$s() returns trigger\nlanguage plpgsql security definer\n%2$s\nas %4$L',
+    relation_id,
+    rowcall.settings_clause_v1(v_relation.oid, v_options),
+    format($gate$
 declare
   v_old jsonb;
   v_new jsonb;
   v_key jsonb;
   v_request jsonb;
   v_answer jsonb;
-begin
-  if tg_op <> 'INSERT' then
-    v_old := %3$s;
-    v_key := %5$s;
-  end if;
-  if tg_op <> 'DELETE' then
-    v_new := %4$s;
-    v_key := coalesce(v_key, %6$s);
-  end if;
-  v_request := rowcall.request_v1(%1$s, tg_op, v_key, v_old, v_new) || jsonb_build_object('timeout_ms', tg_argv[0]::integer,
+begin%1$s
+  v_request := v_request || jsonb_build_object('timeout_ms', tg_argv[0]::integer,
     'on_unavailable', tg_argv[1], 'handlers', to_jsonb(tg_argv[2:]));
   -- The gate's session cuts at the deadline itself; the margin is for a gate that hangs.
-  v_answer := coalesce(rowcall.ask_v1('gate_ask_v1', v_request, tg_argv[0]::integer + 20),
-    rowcall.gate_unanswered_v1(v_request));
+  v_answer := rowcall.ask_v1('gate_ask_v1', v_request, tg_argv[0]::integer + 20);
+  if coalesce(v_answer ->> 'verdict', 'lost') = 'lost' then
+    v_answer := rowcall.gate_unanswered_v1(v_request);
+  end if;
   if v_answer ->> 'verdict' = 'reject' then
     raise exception using errcode = '23514',
       message = format('%%s of %%I.%%I was rejected by %%s: %%s', lower(tg_op), tg_table_schema, tg_table_name,
@@ -49,39 +84,21 @@ begin
   end if;
   perform set_config('rowcall.amendment', coalesce(v_answer ->> 'amendment', ''), true);
   return case when tg_op = 'DELETE' then old else new end;
-end $gate$;
-
-create or replace function rowcall.refuse_%1$s() returns trigger
-language plpgsql security definer
-%2$s
-as $refuse$
+end $gate$, v_images),
+    format($refuse$
 declare
   v_old jsonb;
   v_new jsonb;
   v_key jsonb;
-  v_recorded jsonb;
+  v_request jsonb;
 begin
-  if tg_op <> 'INSERT' then
-    v_old := %3$s;
-    v_key := %5$s;
-  end if;
-  if tg_op <> 'DELETE' then
-    v_new := %4$s;
-    v_key := coalesce(v_key, %6$s);
-  end if;
-  if to_regprocedure('rowcall.ask_v1(text, jsonb, integer)') is not null then
-    v_recorded := rowcall.ask_v1('gate_refuse_v1', rowcall.request_v1(%1$s, tg_op, v_key, v_old, v_new)
-      || jsonb_build_object('rule', tg_argv[0], 'message', tg_argv[1]), 1000);
+  if to_regprocedure('rowcall.ask_v1(text, jsonb, integer)') is not null then%1$s
+    perform rowcall.ask_v1('gate_refuse_v1',
+      v_request || jsonb_build_object('rule', tg_argv[0], 'message', tg_argv[1]), 1000);
   end if;
   raise exception using errcode = '23514',
     message = format('%%s of %%I.%%I violates rule "%%s": %%s', lower(tg_op), tg_table_schema, tg_table_name,
       tg_argv[0], tg_argv[1]),
     constraint = tg_argv[0], schema = tg_table_schema, table = tg_table_name;
-end $refuse$$function$,
-    relation_id,
-    rowcall.settings_clause_v1(v_relation.oid, v_options),
-    rowcall.image_expression_v1(v_relation.oid, v_options, 'old'),
-    rowcall.image_expression_v1(v_relation.oid, v_options, 'new'),
-    rowcall.key_expression_v1(v_relation.oid, v_options, 'old'),
-    rowcall.key_expression_v1(v_relation.oid, v_options, 'new'));
+end $refuse$, v_images));
 end $generator$;

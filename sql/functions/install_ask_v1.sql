@@ -1,11 +1,15 @@
--- Generates rowcall.ask_v1, the writer's side of the gate, once the schema that dblink lives in is known: every call of it
--- is qualified, so nothing of that name elsewhere can stand in for it.
+-- Generates the writer's side of the gate, once the schema that dblink lives in is known: every call of it is
+-- qualified, so nothing of that name elsewhere can stand in for it.
+-- Called by: configure_gate_v1.
 --
 -- ask_v1(call, request, timeout_ms) sends one statement over the session's kept connection "rowcall" and returns what
 -- it answers, or null when no answer came in time or no connection could be made: the caller decides what that means.
 -- The wait is short sleeps, because dblink's own waiting ignores cancel and timeouts before PostgreSQL 17.
--- A connection with an answer still under way (the last wait was cut) is dropped, never read from again.
--- Called by: configure_gate_v1.
+-- A connection with an answer still under way or unread (the last wait was cut) is dropped, never read from again, and one
+-- that died is replaced. Whoever has rights on dblink could put another connection under that name: hence the signatures.
+--
+-- try_gate_v1() connects as a writer would, and says whether that leads back to this database: the lock held here
+-- cannot be taken there. What goes wrong is raised.
 create function rowcall.install_ask_v1() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -19,45 +23,74 @@ begin
 create or replace function rowcall.ask_v1(procedure text, request jsonb, timeout_ms integer) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set client_min_messages = warning
 as $ask$
 declare
   v_deadline constant timestamptz := clock_timestamp() + make_interval(secs => timeout_ms / 1000.0);
-  v_call constant text := format('call rowcall.%%I(%%L, null)', procedure, request);
+  -- The time makes every request another one, so an old answer fits none.
+  v_request constant jsonb := request || jsonb_build_object('at', clock_timestamp());
+  v_signature constant text := rowcall.signature_v1(v_request::text);
+  v_call constant text := format('call rowcall.%%I(%%L, null)', procedure,
+    v_request || jsonb_build_object('signature', v_signature));
+  v_kept boolean := 'rowcall' = any (coalesce(%1$s.dblink_get_connections(), '{}'));
   v_answer jsonb;
 begin
-  begin
-    if not 'rowcall' = any (coalesce(%1$s.dblink_get_connections(), '{}')) then
-      perform %1$s.dblink_connect('rowcall', 'rowcall_gate');
-    elsif %1$s.dblink_is_busy('rowcall') = 1 then
-      perform %1$s.dblink_disconnect('rowcall');
-      perform %1$s.dblink_connect('rowcall', 'rowcall_gate');
-    end if;
-    if %1$s.dblink_send_query('rowcall', v_call) = 0 then
-      -- The kept connection died, as after a restart of the server: one fresh one.
-      perform %1$s.dblink_disconnect('rowcall');
-      perform %1$s.dblink_connect('rowcall', 'rowcall_gate');
-      perform %1$s.dblink_send_query('rowcall', v_call);
-    end if;
-    while %1$s.dblink_is_busy('rowcall') = 1 loop
-      if clock_timestamp() >= v_deadline then
+  loop
+    begin
+      if v_kept and %1$s.dblink_is_busy('rowcall') = 1 then
         perform %1$s.dblink_disconnect('rowcall');
+        v_kept := false;
+      end if;
+      if not v_kept then
+        perform %1$s.dblink_connect('rowcall', 'rowcall_gate');
+      end if;
+      if %1$s.dblink_send_query('rowcall', v_call) = 0 then
+        raise exception using errcode = '08006', message = 'the gate''s connection takes no query';
+      end if;
+      while %1$s.dblink_is_busy('rowcall') = 1 loop
+        if clock_timestamp() >= v_deadline then
+          perform %1$s.dblink_disconnect('rowcall');
+          return null;
+        end if;
+        perform pg_sleep(0.0005);
+      end loop;
+      select answer into v_answer from %1$s.dblink_get_result('rowcall') as r (answer jsonb);
+      -- The second, empty result says that the connection is free again.
+      perform from %1$s.dblink_get_result('rowcall') as r (answer jsonb);
+      if rowcall.signature_v1(v_signature || (v_answer - 'signature')::text) is distinct from v_answer ->> 'signature' then
+        raise exception using errcode = '08P01', message = 'the gate''s connection is not the gate''s';
+      end if;
+      return v_answer;
+    exception when others then
+      if 'rowcall' = any (coalesce(%1$s.dblink_get_connections(), '{}')) then
+        perform %1$s.dblink_disconnect('rowcall');
+      end if;
+      if not v_kept then
+        -- No details: they may name the gate's host and login.
+        raise warning 'rowcall: the gate cannot be reached (%%)', sqlstate
+          using hint = 'Ask the administrator to run "rowcall migrate --gate-dsn" again.';
         return null;
       end if;
-      perform pg_sleep(0.0005);
-    end loop;
-    select answer into v_answer from %1$s.dblink_get_result('rowcall') as r (answer jsonb);
-    -- The second, empty result says that the connection is free again.
-    perform from %1$s.dblink_get_result('rowcall') as r (answer jsonb);
-    return v_answer;
-  exception when others then
-    -- No details: they may name the gate's host and login.
-    raise warning 'rowcall: the gate cannot be reached (%%)', sqlstate
-      using hint = 'Ask the administrator to run "rowcall doctor".';
-    if 'rowcall' = any (coalesce(%1$s.dblink_get_connections(), '{}')) then
-      perform %1$s.dblink_disconnect('rowcall');
-    end if;
-    return null;
-  end;
-end $ask$$function$, v_schema);
+      -- The kept connection died, as after a restart of the server: once more over a new one.
+      v_kept := false;
+    end;
+  end loop;
+end $ask$;
+
+create or replace function rowcall.try_gate_v1() returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $try$
+declare
+  v_same boolean;
+begin
+  perform pg_advisory_xact_lock(1383036771, 101);
+  perform %1$s.dblink_connect('rowcall_try', 'rowcall_gate');
+  select same into v_same
+    from %1$s.dblink('rowcall_try', 'select not pg_catalog.pg_try_advisory_lock(1383036771, 101)') as r (same boolean);
+  perform %1$s.dblink_disconnect('rowcall_try');
+  return v_same;
+end $try$$function$, v_schema);
   perform rowcall.give_function_v1('rowcall.ask_v1(text, jsonb, integer)', 'rowcall_gate');
+  perform rowcall.give_function_v1('rowcall.try_gate_v1()', 'rowcall_gate');
 end $generator$;

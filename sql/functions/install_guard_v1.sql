@@ -13,3 +13,13 @@ begin
   perform rowcall.give_function_v1(format('rowcall.refuse_%s()', relation_id), 'rowcall_gate');
   perform rowcall.record_layout_v1(relation_id);
 end $$;
+
+-- The opposite, for a relation that nothing guards any more.
+-- Called by: guard_v1.
+create function rowcall.remove_guard_v1(relation_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format('drop function if exists rowcall.gate_%1$s(), rowcall.refuse_%1$s()', relation_id);
+end $$;

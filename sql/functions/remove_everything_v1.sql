@@ -1,6 +1,6 @@
 -- Removes every object Rowcall made, but the version table, which Alembic still needs in this transaction: triggers on the
 -- user's tables, functions, tables, the gate's server, dblink where we brought it, and the roles unless another database
--- of the cluster uses them. The gate's login was named by a person and stays.
+-- of the cluster uses them. A login of the gate's that somebody else had made stays.
 -- Ran by: migration rowcall_0001, downwards.
 drop server if exists rowcall_gate cascade;
 do $$
@@ -22,22 +22,30 @@ begin
     drop extension dblink;
   end if;
 end $$;
+drop view rowcall.layout_mark;
 drop table rowcall.rejection, rowcall.request, rowcall.parked, rowcall.cursor, rowcall.subscription, rowcall.secret,
-  rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.event, rowcall.layout, rowcall.relation,
+  rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.moving, rowcall.event, rowcall.layout, rowcall.relation,
   rowcall.installation;
 drop sequence rowcall.event_seq;
 drop type rowcall.operation;
 revoke usage on schema rowcall from public;
 do $$
 declare
-  v_role text;
+  v_role record;
 begin
-  foreach v_role in array array['rowcall_capture', 'rowcall_gate'] loop
+  for v_role in
+    select rolname as name, rolname in ('rowcall_capture', 'rowcall_gate') as ours
+    from pg_catalog.pg_roles
+    where rolname in ('rowcall_capture', 'rowcall_gate')
+      or pg_catalog.shobj_description(oid, 'pg_authid') = 'made by rowcall migrate'
+  loop
     begin
-      execute format('drop owned by %I', v_role);
-      execute format('drop role %I', v_role);
-    exception when dependent_objects_still_exist then
-      raise notice 'role % stays: another database of this cluster uses it', v_role;
+      if v_role.ours then
+        execute format('drop owned by %I', v_role.name);
+      end if;
+      execute format('drop role %I', v_role.name);
+    exception when dependent_objects_still_exist or insufficient_privilege then
+      raise notice 'role % stays: another database of this cluster uses it, or another login made it', v_role.name;
     end;
   end loop;
 end $$;

@@ -16,7 +16,9 @@ as $$
     where coalesce(nullif(t.typbasetype, 0), r.rngsubtype, m.rngsubtype, nullif(t.typelem, 0)) is not null
   ), needs as (
     select array_agg(t.typname::text) as names,
-      bool_or(t.oid >= 16384 and t.typtype not in ('d', 'e') and t.typcategory <> 'A') as opaque
+      bool_or(t.oid >= 16384 and t.typtype not in ('d', 'e') and t.typcategory <> 'A') as opaque,
+      -- Names of objects print with more or fewer quotes: regclass and its kin.
+      bool_or(t.typname like 'reg%' and t.typinput::text = t.typname || 'in') as named
     from types join pg_type as t on t.oid = types.oid
   )
   select 'set search_path = pg_catalog, pg_temp'
@@ -28,5 +30,9 @@ as $$
     || case when opaque or names && '{float4,float8,point,line,lseg,box,path,polygon,circle}'
          then ' set extra_float_digits = ''1''' else '' end
     || case when opaque or 'money' = any (names) then ' set lc_monetary = ''C''' else '' end
+    || case when opaque or named then ' set quote_all_identifiers = off' else '' end
+    -- Read by the input of arrays, by which an array of a user's type becomes one of texts.
+    || case when exists (select from rowcall.columns_v1(table_oid, options) where encoding = 'texts')
+         then ' set array_nulls = on' else '' end
   from needs
 $$;

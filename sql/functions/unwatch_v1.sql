@@ -1,4 +1,4 @@
--- Ends the capture of a table: triggers and function go, the history stays. False if nothing was watched.
+-- Ends the capture of a table: triggers and functions go, the history stays. False if nothing was watched.
 -- Called by: rowcall unwatch, rowcall sync, op.unwatch_table.
 create function rowcall.unwatch_v1(table_oid regclass) returns boolean
 language plpgsql
@@ -6,6 +6,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_relation integer;
+  v_trigger record;
 begin
   delete from rowcall.watch as w using rowcall.relation as r
     where r.id = w.relation and r.oid = table_oid and r.dropped_at is null
@@ -13,10 +14,14 @@ begin
   if v_relation is null then
     return false;
   end if;
-  execute format('drop trigger if exists "00_rowcall_capture" on %s', table_oid);
-  execute format('drop trigger if exists "00_rowcall_truncate" on %s', table_oid);
-  execute format('drop trigger if exists "01_rowcall_ring" on %s', table_oid);
-  execute format('drop trigger if exists "01_rowcall_announce" on %s', table_oid);
-  execute format('drop function if exists rowcall.capture_%s()', v_relation);
+  for v_trigger in
+    select t.tgname, t.tgrelid::regclass as table_oid from rowcall.capture_tables_v1(v_relation) as c
+    join pg_trigger as t on t.tgrelid = c.table_oid
+    where t.tgname ~ '^0[01]_rowcall_' and not t.tgisinternal and t.tgparentid = 0
+  loop
+    execute format('drop trigger %I on %s', v_trigger.tgname, v_trigger.table_oid);
+  end loop;
+  execute format('drop function if exists rowcall.capture_%1$s(), rowcall.capture_bulk_%1$s(),
+    rowcall.capture_rows_%1$s()', v_relation);
   return true;
 end $$;

@@ -18,13 +18,15 @@ begin
       message = format('%s is already watched by %s with other options.', table_oid, v_watch.declared_by),
       hint = format('Make the options the same, or run "rowcall unwatch %s" first.', table_oid);
   end if;
-  if found and v_watch.options = watch_v1.options and rowcall.capture_is_current_v1(v_relation) then
+  if found and v_watch.options = watch_v1.options and rowcall.capture_is_current_v1(v_relation)
+      and rowcall.capture_is_enabled_v1(v_relation) then
     return 'unchanged';
   end if;
   insert into rowcall.watch (relation, declared_by, options)
     values (v_relation, watch_v1.declared_by, watch_v1.options)
     on conflict (relation) do update set options = excluded.options;
   perform rowcall.install_capture_v1(v_relation);
+  perform rowcall.enable_capture_v1(v_relation);
   if to_regproc('rowcall.gate_' || v_relation) is not null then
     perform rowcall.install_guard_v1(v_relation);
   end if;

@@ -1,21 +1,23 @@
 -- Subscriptions, their cursors and what they set aside.
 
 -- name: create_subscription
--- A new subscription starts at this moment, which the caller took before this transaction had an id of its own.
+-- A new subscription starts at the moment the caller took, before this transaction had an id of its own, or else at this one.
 with created as (
   insert into rowcall.subscription (name, declared_by) values (%(name)s, %(declared_by)s)
   on conflict (name) do nothing returning id
 )
 insert into rowcall.cursor (subscription, lower)
-select id, %(lower)s from created;
+select id, coalesce(%(lower)s::pg_snapshot, pg_current_snapshot()) from created;
+
+-- name: subscriptions
+select name, declared_by from rowcall.subscription where name = any (%(names)s);
 
 -- name: snapshot
 select pg_current_snapshot()::text;
 
 -- name: claim
 -- The lock belongs to the session that delivers: when that session ends, so does the claim, and nothing more can commit.
-select case when pg_try_advisory_lock(1383036772, s.id) then s.id end
-from rowcall.subscription as s where s.name = %(name)s;
+select s.id, pg_try_advisory_lock(1383036772, s.id) from rowcall.subscription as s where s.name = %(name)s;
 
 -- name: cursor
 select lower::text, upper::text, last_seq from rowcall.cursor where subscription = %(subscription)s;
@@ -26,33 +28,37 @@ set lower = %(lower)s, upper = %(upper)s, last_seq = %(last_seq)s, delivered = d
 where subscription = %(subscription)s;
 
 -- name: park
-insert into rowcall.parked (subscription, seq, relation, key, attempts, due_at, error)
-values (%(subscription)s, %(seq)s, %(relation)s, %(key)s, %(attempts)s,
+insert into rowcall.parked (subscription, seq, relation, key, next_key, attempts, due_at, error)
+values (%(subscription)s, %(seq)s, %(relation)s, %(key)s, %(next_key)s, %(attempts)s,
   clock_timestamp() + make_interval(secs => %(delay)s), %(error)s);
 
 -- name: parked_keys
-select distinct relation, key from rowcall.parked where subscription = %(subscription)s;
+select relation, key from rowcall.parked where subscription = %(subscription)s
+union
+select relation, next_key from rowcall.parked where subscription = %(subscription)s and next_key is not null;
 
--- name: due
--- The head of each key whose time has come; what waits behind it is not due before it.
-select head.seq, head.attempts
-from (
-  select distinct on (relation, key) seq, attempts, due_at, dead
-  from rowcall.parked where subscription = %(subscription)s
-  order by relation, key, seq
-) as head
-where not head.dead and head.due_at <= clock_timestamp()
-order by head.seq limit 100;
-
--- name: next_due
--- Seconds until the next head is due, null where none waits.
-select extract(epoch from min(head.due_at) - clock_timestamp())::float8
-from (
-  select distinct on (relation, key) due_at, dead
-  from rowcall.parked where subscription = %(subscription)s
-  order by relation, key, seq
-) as head
-where not head.dead;
+-- name: heads
+-- What may be tried again, soonest first, with the seconds until then: of each key the first that is parked, unless a person
+-- has to act on it. What waits behind it is not due before it.
+with keys as (
+  select p.seq, p.relation, k.key
+  from rowcall.parked as p
+  cross join lateral (select p.key union select p.next_key where p.next_key is not null) as k (key)
+  where p.subscription = %(subscription)s
+), placed as (
+  select seq, key is null as of_every_key,
+    seq = min(seq) over (partition by relation) as first_of_table,
+    seq = min(seq) over (partition by relation, key) as first_of_key,
+    min(seq) filter (where key is null) over (partition by relation) as first_truncate
+  from keys
+), heads as (
+  select seq from placed group by seq
+  having bool_and(first_of_table or (not of_every_key and first_of_key and (first_truncate is null or seq < first_truncate)))
+)
+select p.seq, p.attempts, extract(epoch from p.due_at - clock_timestamp())::float8
+from rowcall.parked as p join heads using (seq)
+where p.subscription = %(subscription)s and not p.dead
+order by p.due_at limit 100;
 
 -- name: delivered_late
 delete from rowcall.parked where subscription = %(subscription)s and seq = %(seq)s;

@@ -36,3 +36,14 @@ create index event_xid_index on rowcall.event (xid);
 
 grant insert on rowcall.event to rowcall_capture;
 grant usage on sequence rowcall.event_seq to rowcall_capture;
+
+-- Rows on their way between partitions, between the delete and the insert that PostgreSQL makes of such an update: never
+-- older than the statement, so never seen by anybody else.
+create unlogged table rowcall.moving (
+  xid xid8 not null,
+  relation integer not null,
+  moved_key jsonb,
+  moved_old jsonb,
+  primary key (xid, relation)
+);
+grant select, insert, delete on rowcall.moving to rowcall_capture;

@@ -9,3 +9,10 @@ create table rowcall.layout (
   key text[] not null,
   primary key (relation, since)
 );
+
+-- Another value whenever a layout was added or a relation renamed. The newest "since" would not do: of two transactions
+-- the one that drew the smaller number may commit last.
+create view rowcall.layout_mark as
+select l.layouts || ' ' || l.places || ' ' || r.names as mark
+from (select count(*) as layouts, coalesce(sum(since), 0) as places from rowcall.layout) as l,
+  (select coalesce(sum(hashtext(schema_name || '.' || table_name)::bigint), 0) as names from rowcall.relation) as r;

@@ -4,13 +4,18 @@
 -- Roles belong to the cluster, so another database's Rowcall may have made them already.
 -- Ran by: migration rowcall_0001.
 do $$
+declare
+  v_role text;
 begin
-  if not exists (select from pg_catalog.pg_roles where rolname = 'rowcall_capture') then
-    create role rowcall_capture nologin;
-  end if;
-  if not exists (select from pg_catalog.pg_roles where rolname = 'rowcall_gate') then
-    create role rowcall_gate nologin;
-  end if;
+  foreach v_role in array array['rowcall_capture', 'rowcall_gate'] loop
+    if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
+      begin
+        execute format('create role %I nologin', v_role);
+      exception when duplicate_object or unique_violation then
+        null; -- another database's migration was faster
+      end;
+    end if;
+  end loop;
   -- ALTER FUNCTION … OWNER TO asks the installing role to be a member of the new owner.
   if not (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
     execute format('grant rowcall_capture, rowcall_gate to %I', current_user);

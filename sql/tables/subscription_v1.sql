@@ -16,15 +16,17 @@ create table rowcall.cursor (
 ) with (fillfactor = 50);
 
 -- Events a subscription set aside: the head of a key waits for its retry, later events of the key wait behind it.
+-- key and next_key as in the log: an event that changed its row's key is one of both; a truncate, without a key, is one
+-- of every key of its table.
 create table rowcall.parked (
   subscription integer not null references rowcall.subscription on delete cascade,
   seq bigint not null,
   relation integer not null,
   key jsonb,
+  next_key jsonb,
   attempts integer not null default 0,
   due_at timestamptz not null default clock_timestamp(),
   dead boolean not null default false,
   error text,
   primary key (subscription, seq)
 );
-create index parked_key on rowcall.parked (subscription, relation, md5(key::text));

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from rowcall import errors
+from rowcall import errors, identifiers
 from rowcall.event import OPERATIONS
 from rowcall.handler import AfterHandler, BeforeHandler, OnUnavailable
 from rowcall.rule import Rule
 from rowcall.selector import Selector
-from rowcall.watch import Watch
+from rowcall.watch import Truncate, Watch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _is_same_table(one: str, other: str) -> bool:
+    """Whether two names are written for the same table; whether two mean the same is known to the database alone."""
+    return identifiers.split(one) == identifiers.split(other)
 
 
 class Rowcall:
@@ -36,6 +41,10 @@ class Rowcall:
         exclude: str | Iterable[str] = (),
         redact: str | Iterable[str] = (),
         notify: bool = False,
+        columns: str | Iterable[str] = (),
+        when: str | None = None,
+        operations: str | Iterable[str] | None = None,
+        truncate: Truncate = "event",
     ) -> None:
         """Capture a table's changes.
 
@@ -43,10 +52,17 @@ class Rowcall:
         :param exclude: columns to keep out of everything.
         :param redact: columns of which only a keyed hash is kept.
         :param notify: also send one NOTIFY a statement on the channel ``rowcall_<table>``.
+        :param columns: record only updates that change one of these.
+        :param when: record only rows for which this SQL condition over ``old`` and ``new`` is true.
+        :param operations: record only these; insert, update, delete and truncate unless given.
+        :param truncate: ``event``: one event; ``rows``: a delete of every row; ``forbid``: refuse TRUNCATE.
         :raises UsageError: if the table is watched already or the options contradict each other.
         """
-        watch = Watch.of(subject, exclude, redact, notify)
-        self._refuse_twin(watch.table, (other.table for other in self.watches), "is watched")
+        watch = Watch.of(
+            subject, exclude, redact, notify, columns=columns, when=when, operations=operations, truncate=truncate
+        )
+        taken = (watch.table for other in self.watches if _is_same_table(other.table, watch.table))
+        self._refuse_twin(watch.table, taken, "is watched")
         self.watches.append(watch)
 
     def rule(
@@ -63,7 +79,8 @@ class Rowcall:
         :raises UsageError: if the condition speaks of a row that the operation does not have, or the name is taken.
         """
         rule = Rule.of(subject, name, expression, message, on)
-        self._refuse_twin(name, (other.name for other in self.rules if other.table == rule.table), "is a rule")
+        taken = (other.name for other in self.rules if _is_same_table(other.table, rule.table))
+        self._refuse_twin(name, taken, "is a rule")
         self.rules.append(rule)
 
     def before(
@@ -89,7 +106,9 @@ class Rowcall:
 
         def register(function: Function) -> Function:
             handler = BeforeHandler.of(function, selector, name=name, timeout=timeout, on_unavailable=on_unavailable)
-            taken = (other.name for other in self.before_handlers if other.selector.subject == selector.subject)
+            taken = (
+                other.name for other in self.before_handlers if _is_same_table(other.selector.subject, selector.subject)
+            )
             self._refuse_twin(handler.name, taken, "is a before-handler")
             self.before_handlers.append(handler)
             return function

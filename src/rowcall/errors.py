@@ -65,9 +65,23 @@ class Retry(Exception):
     def __init__(self, message: str = "retry requested", *, delay: float | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.delay = delay
+        self.delay = None if delay is None else float(delay)
 
 
 def describe(error: BaseException) -> str:
-    """A failure of a handler as it is kept and shown: kind and message, at most 2,000 characters."""
-    return f"{type(error).__name__}: {error}"[:2000]
+    """A failure of a handler as it is kept and shown: kind and message, at most 2,000 characters, that every
+    PostgreSQL can store.
+    """
+    return storable(f"{type(error).__name__}: {_text(error)}"[:2000])
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a handler's own exception may fail even at this
+        return "(its text cannot be read)"
+
+
+def storable(text: str) -> str:
+    """A text as PostgreSQL can store it: without NUL and lone surrogates."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cached_property
+from math import isfinite
 from typing import Any, Literal
 from uuid import UUID
 
@@ -26,29 +28,52 @@ def _by(parse: Callable[[str], Any]) -> Decoder:
         text = msgspec.json.decode(raw)
         try:
             return parse(text) if isinstance(text, str) else text
-        except ValueError:
+        except (ValueError, ArithmeticError):
             return text
 
     return decode
 
 
-def _number(raw: bytes) -> Any:
-    # NaN and the infinities come as strings; Decimal knows them by the same names.
-    return Decimal(raw.decode().strip('"')) if raw != b"null" else None
+def _number(parse: Callable[[str], Any]) -> Decoder:
+    """A decoder for numbers, of which NaN and the infinities come as strings that Python knows too."""
+    from_string = _by(parse)
 
+    def decode(raw: bytes) -> Any:
+        return parse(raw.decode()) if raw[:1] in b"-0123456789" else from_string(raw)
 
-def _float(raw: bytes) -> Any:
-    return float(raw.decode().strip('"')) if raw != b"null" else None
+    return decode
 
 
 def _bytes(text: str) -> bytes:
     return bytes.fromhex(text.removeprefix("\\x"))
 
 
+def _float_or_exact(text: str) -> float | Decimal:
+    """A float, or where it is beyond every float the number itself."""
+    number = float(text)
+    return number if isfinite(number) else Decimal(text)
+
+
+_json = msgspec.json.Decoder(type=Any, float_hook=_float_or_exact).decode
+_exact: Decoder = msgspec.json.Decoder(type=Any, float_hook=Decimal).decode
+_elements = msgspec.json.Decoder(type=list[msgspec.Raw] | None)
+
+
+def _array_of(element: Decoder) -> Decoder:
+    """A decoder for an array, of any number of dimensions."""
+
+    def decode(raw: bytes) -> Any:
+        if not raw.startswith(b"["):
+            return element(raw)
+        return [decode(bytes(value)) for value in _elements.decode(raw) or ()]
+
+    return decode
+
+
 _DECODERS: dict[str, Decoder] = {
-    "numeric": _number,
-    "real": _float,
-    "double precision": _float,
+    "numeric": _number(Decimal),
+    "real": _number(float),
+    "double precision": _number(float),
     "timestamp with time zone": _by(datetime.fromisoformat),
     "timestamp without time zone": _by(datetime.fromisoformat),
     "date": _by(date.fromisoformat),
@@ -56,21 +81,61 @@ _DECODERS: dict[str, Decoder] = {
     "time with time zone": _by(time.fromisoformat),
     "uuid": _by(UUID),
     "bytea": _by(_bytes),
-    "json": _by(msgspec.json.decode),
-    "jsonb": msgspec.json.decode,
-    "real[]": msgspec.json.decode,
-    "double precision[]": msgspec.json.decode,
+    "json": _by(_json),
+    "jsonb": _json,
+    # A list within could be a second dimension or a value.
+    "jsonb[]": _json,
 }
-
-
-_exact: Decoder = msgspec.json.Decoder(type=Any, float_hook=Decimal).decode
 
 
 def decoder(type_name: str) -> Decoder:
     """How values of a column type, named as PostgreSQL's ``format_type`` names it, become Python values."""
     name, _, rest = type_name.partition("(")
-    suffix = rest.partition(")")[2]
-    return _DECODERS.get((name + suffix).strip(), _exact)
+    known = (name + rest.partition(")")[2]).strip()
+    if known not in _DECODERS and known.endswith("[]"):
+        return _array_of(decoder(known.removesuffix("[]")))
+    return _DECODERS.get(known, _exact)
+
+
+class _Note(msgspec.Struct):
+    """What an image holds beside the row's values, under the name that no column can have.
+
+    :ivar exact: the text, as PostgreSQL prints it, of values that JSON does not hold whole.
+    """
+
+    exact: dict[str, str] = {}
+
+
+_image = msgspec.json.Decoder(type=dict[str, msgspec.Raw]).decode
+_note = msgspec.json.Decoder(type=_Note).decode
+
+
+def values(raw: bytes) -> tuple[dict[str, bytes], dict[str, str]]:
+    """An image's values as JSON by column, and the texts of those that JSON does not hold whole."""
+    image = _image(raw)
+    note = image.pop("", None)
+    return {name: bytes(value) for name, value in image.items()}, {} if note is None else _note(note).exact
+
+
+_NEGATIVE_ZERO = re.compile(r"(^|[{,])-0([,}]|$)")
+_ELEMENT = re.compile(r"[^{},]+")
+_JSON_ELEMENT = re.compile(rb'"[^"]*"|[^\[\], ]+')
+
+
+def _whole(value: bytes, text: str) -> bytes:
+    """JSON that decodes to the value it holds only in part, which its text holds whole.
+
+    JSON null is None like SQL's, and a list does not say where it begins; what remains is the sign of zeros, and values
+    of which JSON holds nothing.
+    """
+    if value == b"null":
+        return value if text == "null" else msgspec.json.encode(text)
+    if '"' in text or not _NEGATIVE_ZERO.search(text):
+        return value
+    elements = iter(_ELEMENT.findall(text.rpartition("=")[2]))
+    return _JSON_ELEMENT.sub(
+        lambda found: b"-0.0" if next(elements, "") == "-0" and found[0] == b"0" else found[0], value
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +148,10 @@ class Layout:
 
     def row(self, raw: bytes) -> Row:
         """An image's JSON as a dict of Python values."""
-        return {
-            name: self.decoders.get(name, _exact)(bytes(value))
-            for name, value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items()
-        }
+        stored, exact = values(raw)
+        for name in exact.keys() & stored.keys():
+            stored[name] = _whole(stored[name], exact[name])
+        return {name: self.decoders.get(name, _exact)(value) for name, value in stored.items()}
 
 
 @dataclass(frozen=True)
@@ -115,6 +180,7 @@ class Event:
     raw_old: bytes | None = field(repr=False)
     raw_new: bytes | None = field(repr=False)
     relation: int = field(repr=False)
+    raw_next_key: bytes | None = field(default=None, repr=False)
 
     @property
     def table(self) -> str:
@@ -144,12 +210,9 @@ class Event:
     @cached_property
     def changed(self) -> tuple[str, ...]:
         """Names of the columns an update changed; empty for the other operations."""
-        if self.operation != "update" or self._old_stored is None or self.new is None:
+        if self.operation != "update" or self.raw_old is None or self.raw_new is None:
             return ()
-        new = self.new
-        return tuple(name for name, value in self._old_stored.items() if name not in new or not _same(value, new[name]))
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values are written alike: 1.0 and 1.00 differ, although they are equal."""
-    return type(one) is type(other) and (one == other and str(one) == str(other))
+        # As they are stored: 1.0 and 1.00 differ although they are equal, JSON null and SQL's although both are None.
+        old, exact_old = values(self.raw_old)
+        new, exact_new = values(self.raw_new)
+        return tuple(name for name in old if (old[name], exact_old.get(name)) != (new.get(name), exact_new.get(name)))

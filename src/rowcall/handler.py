@@ -16,9 +16,43 @@ OnUnavailable = Literal["reject", "accept"]
 SUPPLIED = ("event", "events", "conn", "session")
 
 
+#: The longest a writer can be made to wait: it holds its row locked meanwhile.
+LONGEST_TIMEOUT = 60.0
+
+
+def _named(function: Callable[..., Any]) -> Any:
+    """What carries the name of a handler: the function, or the class of a callable object."""
+    return function if hasattr(function, "__qualname__") else type(function)
+
+
 def qualified_name(function: Callable[..., Any]) -> str:
     """How a handler is called unless it is given a name: ``module.function``."""
-    return f"{function.__module__}.{function.__qualname__}"
+    named = _named(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _kinds(function: Callable[..., Any], is_kind: Callable[[Any], bool]) -> bool:
+    """Whether a function, or what a callable object does when called, is of a kind."""
+    return is_kind(function) or is_kind(getattr(function, "__call__", None))  # noqa: B004 - its kind, not whether it has one
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return _kinds(function, inspect.iscoroutinefunction)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if not callable(function):
+        raise errors.HandlerError(f"{function!r} cannot be called: register a function.")
+    if _kinds(function, inspect.isgeneratorfunction) or _kinds(function, inspect.isasyncgenfunction):
+        raise errors.HandlerError(
+            f"handler {qualified_name(function)} is a generator, which would never run: return instead of yield."
+        )
+    try:
+        return inspect.signature(function)
+    except ValueError as error:
+        raise errors.HandlerError(
+            f"handler {qualified_name(function)}: its signature cannot be read; wrap it in a function of your own."
+        ) from error
 
 
 def parameters_of(function: Callable[..., Any], supplied: tuple[str, ...]) -> tuple[str, ...]:
@@ -27,7 +61,7 @@ def parameters_of(function: Callable[..., Any], supplied: tuple[str, ...]) -> tu
     :raises HandlerError: for a parameter nobody can supply.
     """
     asked = []
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in _signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.name in supplied and parameter.kind is not parameter.POSITIONAL_ONLY:
@@ -74,19 +108,13 @@ class BeforeHandler:
             raise errors.HandlerError(
                 f"before-handler {qualified_name(function)}: {selector.subject!r} is a pattern; name one table."
             )
-        if timeout <= 0:
-            raise errors.HandlerError(f"timeout={timeout!r} must be more than 0 seconds.")
+        if not 0.001 <= timeout <= LONGEST_TIMEOUT:
+            raise errors.HandlerError(f"timeout={timeout!r} must be from 0.001 to {LONGEST_TIMEOUT:.0f} seconds.")
         if on_unavailable not in ("reject", "accept"):
             raise errors.HandlerError(f'on_unavailable={on_unavailable!r} must be "reject" or "accept".')
-        return cls(
-            function,
-            name or function.__name__,
-            selector,
-            timeout,
-            on_unavailable,
-            parameters_of(function, ("event",)),
-            inspect.iscoroutinefunction(function),
-        )
+        parameters = parameters_of(function, ("event",))
+        own_name = name or str(_named(function).__name__)
+        return cls(function, own_name, selector, timeout, on_unavailable, parameters, _is_async(function))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +149,4 @@ class AfterHandler:
                 f"handler {own_name}: batch={batch!r} needs a parameter named events and a number from 1 up."
             )
         default = 100 if "events" in parameters else 1
-        return cls(function, own_name, selector, batch or default, parameters, inspect.iscoroutinefunction(function))
+        return cls(function, own_name, selector, batch or default, parameters, _is_async(function))

@@ -23,8 +23,14 @@ def sql(path: str) -> str:
 @cache
 def queries(topic: str) -> dict[str, str]:
     """The runtime queries of ``sql/queries/<topic>.sql``, by the name in the line ``-- name: …`` above each."""
+    return named(f"queries/{topic}.sql")
+
+
+@cache
+def named(path: str) -> dict[str, str]:
+    """The pieces of one file below ``sql/`` by the name in the line ``-- name: …`` above each."""
     found: dict[str, str] = {}
-    for chunk in sql(f"queries/{topic}.sql").split("-- name: ")[1:]:
+    for chunk in sql(path).split("-- name: ")[1:]:
         name, _, text = chunk.partition("\n")
         found[name.strip()] = text.strip().rstrip(";")
     return found

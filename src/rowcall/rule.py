@@ -31,13 +31,16 @@ class Rule:
     operations: tuple[Operation, ...]
 
     @classmethod
-    def of(cls, subject: Any, name: str, expression: str, message: str | None, on: str | Iterable[str] | None) -> Rule:
+    def of(cls, subject: Any, name: str, expression: Any, message: str | None, on: str | Iterable[str] | None) -> Rule:
         """A rule from what a user wrote. Without ``on=`` it is checked wherever the rows it speaks of exist.
 
         :raises UsageError: if it speaks of neither row, or of one that the operation does not have.
         """
-        table = identifiers.table_name(subject)
-        identifiers.split(table)
+        table = identifiers.one_table(subject)
+        if not name or "\0" in name:
+            raise errors.UsageError(f"{table}: a rule needs a name, and {name!r} is none.")
+        if not isinstance(expression, str):
+            raise errors.UsageError(f"rule {name!r} of {table} must be SQL text, not {type(expression).__name__}.")
         text = _STRINGS.sub("''", expression)
         old, new = bool(_OLD.search(text)), bool(_NEW.search(text))
         if not old and not new:

@@ -24,11 +24,6 @@ def operations_of(on: str | Iterable[str] | None, allowed: Sequence[Operation]) 
     return tuple(operation for operation in allowed if operation in wanted)
 
 
-def _like(pattern: str) -> str:
-    quoted = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return quoted.replace("*", "%")
-
-
 @dataclass(frozen=True, slots=True)
 class Topic:
     """Which tables, as LIKE patterns for schema and name."""
@@ -39,7 +34,7 @@ class Topic:
     @classmethod
     def exactly(cls, schema: str, table: str) -> Topic:
         """One table; an asterisk in its name is just that."""
-        return cls(*(_like(name.replace("*", "\0")).replace("\0", "*") for name in (schema, table)))
+        return cls(identifiers.like_literally(schema), identifiers.like_literally(table))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +64,18 @@ class Selector:
         """
         names = (columns,) if isinstance(columns, str) else tuple(columns)
         subject_name = identifiers.table_name(subject)
-        if "*" not in subject_name:
-            identifiers.split(subject_name)
+        identifiers.split(subject_name)
         return cls(subject_name, operations_of(on, allowed), names)
 
     @property
     def is_pattern(self) -> bool:
         """Whether the subject may mean several tables."""
-        return "*" in self.subject
+        return identifiers.is_pattern(self.subject)
 
     def topic(self) -> Topic:
         """The tables a pattern means. Where no schema is named, those of every schema."""
-        schema, _, table = self.subject.rpartition(".")
-        return Topic(_like(schema or "*"), _like(table))
+        schema, table = identifiers.like_patterns(self.subject)
+        return Topic(schema or "%", table)
 
     def wants(self, event: Event) -> bool:
         """Whether the event's operation and changed columns are asked for; its table is matched elsewhere."""

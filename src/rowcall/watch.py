@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from rowcall import errors, identifiers
+from rowcall.event import Operation
+from rowcall.selector import operations_of
+
+Truncate = Literal["event", "rows", "forbid"]
+
+_WATCHABLE: tuple[Operation, ...] = ("insert", "update", "delete", "truncate")
 
 
 def _names(columns: str | Iterable[str]) -> tuple[str, ...]:
@@ -21,12 +27,21 @@ class Watch:
     :ivar exclude: columns absent from everything Rowcall keeps or shows.
     :ivar redact: columns whose changes are recorded but whose values are kept only as keyed hashes.
     :ivar notify: whether each statement also sends one NOTIFY on ``rowcall_<table>``.
+    :ivar columns: record only updates that change one of these; empty = any.
+    :ivar when: record only rows for which this SQL condition over ``old`` and ``new`` is true. It does not apply to an
+        operation without the row it speaks of. Names outside PostgreSQL's own have to be qualified with their schema.
+    :ivar operations: record only these; empty = insert, update, delete and truncate.
+    :ivar truncate: ``event`` records a TRUNCATE as one event, ``rows`` as a delete of every row, ``forbid`` refuses it.
     """
 
     table: str
     exclude: tuple[str, ...] = ()
     redact: tuple[str, ...] = ()
     notify: bool = False
+    columns: tuple[str, ...] = ()
+    when: str | None = None
+    operations: tuple[Operation, ...] = ()
+    truncate: Truncate = "event"
 
     @classmethod
     def of(
@@ -35,14 +50,29 @@ class Watch:
         exclude: str | Iterable[str] = (),
         redact: str | Iterable[str] = (),
         notify: bool = False,
+        *,
+        columns: str | Iterable[str] = (),
+        when: str | None = None,
+        operations: str | Iterable[str] | None = None,
+        truncate: Truncate = "event",
     ) -> Watch:
         """A watch from what a user wrote.
 
-        :raises UsageError: if the subject is no table or a column is both excluded and redacted.
+        :raises UsageError: if the subject is no table or options contradict each other.
         """
-        table = identifiers.table_name(subject)
-        identifiers.split(table)
-        watch = cls(table, _names(exclude), _names(redact), notify)
+        table = identifiers.one_table(subject)
+        if truncate not in get_args(Truncate):
+            raise errors.UsageError(f"truncate={truncate!r}: choose from {', '.join(get_args(Truncate))}.")
+        watch = cls(
+            table,
+            _names(exclude),
+            _names(redact),
+            notify,
+            _names(columns),
+            when,
+            () if operations is None else operations_of(operations, _WATCHABLE),
+            truncate,
+        )
         both = set(watch.exclude) & set(watch.redact)
         if both:
             raise errors.UsageError(
@@ -52,5 +82,13 @@ class Watch:
 
     def options(self) -> dict[str, Any]:
         """The options as the database keeps them: only what differs from the default."""
-        declared = {"exclude": list(self.exclude), "redact": list(self.redact), "notify": self.notify}
+        declared = {
+            "exclude": list(self.exclude),
+            "redact": list(self.redact),
+            "notify": self.notify,
+            "columns": list(self.columns),
+            "when": self.when,
+            "operations": list(self.operations),
+            "truncate": None if self.truncate == "event" else self.truncate,
+        }
         return {name: value for name, value in declared.items() if value}

@@ -49,7 +49,7 @@ def load_layouts(connection: psycopg.Connection[Any]) -> Layouts:
     row = connection.execute(_LOG_QUERIES["installation"]).fetchone()
     assert row is not None
     layouts = Layouts(row[0])
-    layouts.load(connections.raw_cursor(connection).execute(_LOG_QUERIES["layouts"]).fetchall())
+    layouts.load(connections.raw_cursor(connection).execute(_LOG_QUERIES["layouts"]).fetchall(), "")
     return layouts
 
 
@@ -130,7 +130,7 @@ def row(connection: psycopg.Connection[Any], table: str, key: str) -> list[Event
             .fetchall()
         )
         start, wanted = _beginning(rows)
-        history[:0] = [layouts.event(found[:10]) for found in rows[start:]]
+        history[:0] = [layouts.event(found[:11]) for found in rows[start:]]
         before = rows[start][0] if rows else 0
     return history
 
@@ -138,8 +138,8 @@ def row(connection: psycopg.Connection[Any], table: str, key: str) -> list[Event
 def _beginning(rows: list[Any]) -> tuple[int, str | None]:
     """Where the newest life of a key begins: the event that gave it to the row, and the key the row had before."""
     for index in range(len(rows) - 1, -1, -1):
-        if rows[index][10] is not None:
-            return index, rows[index][10].decode()
+        if rows[index][11] is not None:
+            return index, rows[index][11].decode()
     return 0, None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from typing import Annotated
@@ -14,7 +15,10 @@ import typer
 from rowcall import errors, settings
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.listener.daemon import LeftOver, Listener
-from rowcall.postgres import declarations, subscriptions
+from rowcall.postgres import subscriptions, tables
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def register(app: typer.Typer) -> None:
@@ -36,9 +40,9 @@ def listen(
     _configure_log()
     app, name = load_app(target)
     with connect(dsn) as connection:
-        topics = {handler.name: declarations.topic_of(connection, handler) for handler in app.after_handlers}
-        subscriptions.create_missing(connection, list(topics), name)
-    left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), topics, drain=drain)))
+        subjects = tables.subjects(connection, app)
+        subscriptions.create_missing(connection, list(subjects.topics), name, subscriptions.this_moment(connection))
+    left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), subjects, drain=drain)))
     if drain and (left.waiting or left.dead):
         raise errors.Undeliverable(
             f"{left.waiting} events wait for a retry and {left.dead} are dead letters: see rowcall.parked for the errors."
@@ -46,13 +50,22 @@ def listen(
 
 
 async def _run(listener: Listener) -> LeftOver:
+    """Run until a signal; the second one does not wait for what is in flight, which is delivered again some day."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, listener.stop)
+
+    def stop() -> None:
+        listener.stop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, os._exit, 128 + number)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
     return await listener.run()
 
 
 def _configure_log() -> None:
+    # What psycopg ignored while a connection died is said by us, once.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

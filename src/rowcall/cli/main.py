@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any
 
 import psycopg
 import typer
 
 import rowcall
 from rowcall import errors
-from rowcall.cli import audit, demo, listen, migrate, watches
-from rowcall.postgres.connection import unreachable
+from rowcall.cli import audit, bench, demo, listen, migrate, watches
+from rowcall.postgres.connection import told_by_server
+
+#: As a shell says it of a program that Ctrl-C ended.
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="rowcall",
@@ -44,25 +50,61 @@ migrate.register(app)
 watches.register(app)
 listen.register(app)
 app.add_typer(audit.commands, name="audit")
+app.add_typer(bench.commands, name="bench")
 demo.register(app)
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 fine, 1 the answer is no, 2 usage, 3 database out of reach, 4 a fault of ours."""
-    debug = "--debug" in sys.argv
+    """The program ``rowcall``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; anything that goes wrong is a sentence on stderr, never a traceback.
+
+    :returns: 0 fine, 1 the answer is no, 2 usage, 3 database out of reach, 4 a fault of ours, 130 interrupted.
+    """
+    debug = "--debug" in arguments or bool(os.environ.get("ROWCALL_DEBUG"))
     try:
-        app()
-    except errors.RowcallError as error:
-        _fail(error, error, debug)
-    except psycopg.OperationalError as error:
-        _fail(unreachable(error), error, debug)
+        code = app([word for word in arguments if word != "--debug"], prog_name="rowcall", standalone_mode=False)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        return _leave_quietly()
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence, not a traceback
-        fault = errors.RowcallError(f"{errors.describe(error)}. This is a fault of Rowcall's; --debug shows where.")
-        _fail(fault, error, debug)
+        return _tell(error, debug)
+    return code if isinstance(code, int) else 0
 
 
-def _fail(told: errors.RowcallError, error: Exception, debug: bool) -> None:
+def _leave_quietly() -> int:
+    """Whoever read our output has had enough, as ``head`` does; Typer and Rich raise SystemExit for that, nobody else does."""
+    with suppress(OSError, ValueError):  # no file at all under a test's capture
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _tell(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
+    told = _told(error)
     print(f"rowcall: {told}", file=sys.stderr)
-    sys.exit(told.exit_code)
+    return told.exit_code
+
+
+def _told(error: Exception) -> errors.RowcallError:
+    """What went wrong as an error of Rowcall's, whose sentence and exit code say it."""
+    if isinstance(error, errors.RowcallError):
+        return error
+    if isinstance(error, psycopg.Error):
+        return told_by_server(error)
+    if hasattr(error, "format_message"):  # what Typer thinks of the arguments
+        return _usage(error)
+    return errors.RowcallError(f"{errors.describe(error)}. This is a fault of Rowcall's; --debug shows where.")
+
+
+def _usage(error: Any) -> errors.UsageError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "rowcall"
+    said = " ".join(error.format_message().split()).rstrip(".")
+    return errors.UsageError(f'{said}: "{command} --help" shows what it takes.')

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from rowcall import errors, settings
-from rowcall.cli.options import DsnOption
+from rowcall.cli.options import DsnOption, confirmed
+from rowcall.postgres.schema import code_revision
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +31,7 @@ def migrate(
             envvar="ROWCALL_GATE_DSN",
         ),
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With --down: do not ask, remove.")] = False,
 ) -> None:
     """Create or upgrade Rowcall's own schema.
 
@@ -38,15 +40,17 @@ def migrate(
     """
     from rowcall import migrate as migrations
 
-    if down is not None and (to is not None or sql or gate_dsn is not None):
-        raise errors.UsageError("--down goes with neither --to, --sql nor --gate-dsn: run it by itself.")
+    if down is not None and (to is not None or sql):
+        raise errors.UsageError("--down goes with neither --to nor --sql: run it by itself.")
     if sql:
         print(migrations.offline_sql(to or "head"), end="")
         return
     database = settings.database_dsn(dsn)
     if down is not None:
-        migrations.downgrade(database, down)
+        confirmed(yes, f"Going back to {down} removes what came after it, the log included.")
+        for remark in migrations.downgrade(database, down):
+            print(remark)
         print(f"Rowcall's schema is at {down} now.")
         return
     migrations.upgrade(database, gate_dsn, to=to or "head")
-    print(f"Rowcall's schema is at {to or migrations.CODE_REVISION}." + (" The gate is ready." if gate_dsn else ""))
+    print(f"Rowcall's schema is at {to or code_revision()}." + (" The gate is ready." if gate_dsn else ""))

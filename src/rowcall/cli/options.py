@@ -13,6 +13,7 @@ import typer
 from rowcall import errors, settings
 from rowcall.app import Rowcall
 from rowcall.postgres import connection as connections
+from rowcall.postgres.schema import check_current
 
 DsnOption = Annotated[
     str | None,
@@ -28,8 +29,6 @@ AppArgument = Annotated[
 
 def connect(dsn: str | None, *, autocommit: bool = True) -> psycopg.Connection[Any]:
     """A connection to the database the options name, with Rowcall's schema as this code needs it."""
-    from rowcall.migrate import check_current
-
     connection = connections.connect(settings.database_dsn(dsn), autocommit=autocommit)
     try:
         check_current(connection)
@@ -58,7 +57,7 @@ def load_app(target: str) -> tuple[Rowcall, str]:
         module = importlib.import_module(module_name)
     except errors.RowcallError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise errors.UsageError(
             f"Module {module_name} cannot be imported ({errors.describe(error)}): check the name and the current"
             " directory, and that its own imports work."
@@ -78,5 +77,5 @@ def confirmed(yes: bool, question: str) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise errors.UsageError(f"{question} Nobody is here to answer: pass --yes.")
+        raise errors.UsageError(f"{question} Nobody is here to answer: pass --yes if you mean it.")
     typer.confirm(question, abort=True)

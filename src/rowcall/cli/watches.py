@@ -9,7 +9,7 @@ import typer
 from rowcall import errors
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.cli.output import FormatOption, show
-from rowcall.postgres import declarations, subscriptions
+from rowcall.postgres import declarations
 from rowcall.watch import Watch
 
 TablesArgument = Annotated[list[str], typer.Argument(metavar="TABLE…")]
@@ -39,10 +39,9 @@ def watch(
     Example: rowcall watch users shop.orders --exclude password_hash
     """
     with connect(dsn, autocommit=False) as connection:
-        for table in tables:
-            declared = Watch.of(table, exclude or (), redact or (), notify)
-            change = declarations.watch(connection, declared, "cli")
-            print(f"watch {change.table}: {change.outcome}")
+        declared = [Watch.of(table, exclude or (), redact or (), notify) for table in tables]
+        changes = [declarations.watch(connection, one, "cli") for one in declared]
+    _print(changes)
 
 
 def unwatch(tables: TablesArgument, dsn: DsnOption = None) -> None:
@@ -51,9 +50,8 @@ def unwatch(tables: TablesArgument, dsn: DsnOption = None) -> None:
     Example: rowcall unwatch users
     """
     with connect(dsn, autocommit=False) as connection:
-        for table in tables:
-            change = declarations.unwatch(connection, table)
-            print(f"watch {change.table}: {change.outcome}")
+        changes = [declarations.unwatch(connection, table) for table in tables]
+    _print(changes)
 
 
 def list_watches(dsn: DsnOption = None, format: FormatOption = None) -> None:
@@ -87,17 +85,18 @@ def sync(
             connection.rollback()
             _report_drift(changes)
             return
-    with connect(dsn) as connection:
-        created = subscriptions.create_missing(connection, [handler.name for handler in app.after_handlers], name)
+    _print(changes)
+
+
+def _print(changes: list[declarations.Change]) -> None:
+    """Say what was done, once it is committed."""
     for change in changes:
-        print(f"{change.kind} {change.table}: {change.outcome}")
-    for subscription in created:
-        print(f"subscription {subscription}: created")
+        print(f"{change.kind} {change.subject}: {change.outcome}")
 
 
 def _report_drift(changes: list[declarations.Change]) -> None:
-    drift = [change for change in changes if change.outcome != "unchanged"]
+    drift = [change for change in changes if change.outcome != declarations.UNCHANGED]
     if drift:
-        what = ", ".join(f"{change.kind} of {change.table}" for change in drift)
+        what = ", ".join(f"{change.kind} {change.subject}" for change in drift)
         raise errors.Drift(f'The database differs from the app: {what}. Run "rowcall sync" without --check.')
     print("The database matches the app.")

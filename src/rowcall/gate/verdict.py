@@ -5,20 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
+from math import isfinite, isnan
 from typing import Any
 
 import msgspec
+import structlog
 
-from rowcall.errors import Reject, describe
+from rowcall.errors import Reject, describe, storable
 from rowcall.event import Event
 from rowcall.handler import BeforeHandler
 
+_LOG = structlog.get_logger("rowcall")
+
 Verdict = dict[str, Any]
 
+#: Exact numbers keep their digits; what is no number is a string before it gets here.
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
-async def judge(handlers: Sequence[BeforeHandler], event: Event) -> Verdict:
+
+async def judge(handlers: Sequence[BeforeHandler], event: Event, deadline: float) -> Verdict:
     """Ask the handlers in order, each about the row as the ones before amended it; the first rejection ends it.
 
+    :param deadline: by the event loop's clock, when the writer stops waiting.
     :returns: ``{"verdict": "accept", "amendment": {…}?}`` or ``{"verdict": "reject", "handler", "message", …}``.
     """
     amendment: dict[str, Any] = {}
@@ -26,56 +35,117 @@ async def judge(handlers: Sequence[BeforeHandler], event: Event) -> Verdict:
         if not handler.selector.wants(event):
             continue
         try:
-            answer = await _ask(handler, event)
+            # A copy, in case the handler writes into the row it is shown.
+            answer = changes(await _ask(handler, replace(event), deadline), event)
             event = amended(event, answer)
             amendment |= answer
         except Reject as verdict:
-            return {
-                "verdict": "reject",
-                "handler": handler.name,
-                "message": verdict.message,
-                "column": verdict.column,
-                "hint": verdict.hint,
-            }
-        except Exception as error:  # noqa: BLE001 - a handler may fail in any way
+            return _rejection(handler, verdict.message, verdict.column, verdict.hint)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler may fail in any way
+            reason = _reason(handler, error)
+            _LOG.warning("a before-handler failed", handler=handler.name, table=event.table, error=reason)
             if handler.on_unavailable == "reject":
-                return {"verdict": "reject", "handler": handler.name, "message": f"it failed: {describe(error)}"}
-    return {"verdict": "accept", "amendment": _jsonable(amendment)} if amendment else {"verdict": "accept"}
+                return _rejection(handler, reason)
+    return {"verdict": "accept", "amendment": amendment} if amendment else {"verdict": "accept"}
 
 
-async def _ask(handler: BeforeHandler, event: Event) -> dict[str, Any]:
-    arguments = {"event": event} if handler.parameters else {}
-    if handler.is_async:
-        answer = await handler.function(**arguments)
-    else:
-        answer = await asyncio.to_thread(handler.function, **arguments)
+def _rejection(handler: BeforeHandler, message: Any, column: Any = None, hint: Any = None) -> Verdict:
+    return {
+        "verdict": "reject",
+        "handler": handler.name,
+        "message": storable(str(message)),
+        "column": None if column is None else storable(str(column)),
+        "hint": None if hint is None else storable(str(hint)),
+    }
+
+
+def _reason(handler: BeforeHandler, error: BaseException) -> str:
+    if isinstance(error, TimeoutError) and not error.args:
+        return f"it did not answer within {handler.timeout * 1000:.0f} ms"
+    return f"it failed: {describe(error)}"
+
+
+async def _ask(handler: BeforeHandler, event: Event, deadline: float) -> Mapping[str, Any]:
+    """What a handler answers, in its own time and before the deadline.
+
+    :raises TimeoutError: if it takes longer; a sync handler goes on in its thread, to no effect.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout_at(min(loop.time() + handler.timeout, deadline)):
+        answer = await _call(handler, event)
     if answer is None:
         return {}
     if not isinstance(answer, Mapping):
         raise TypeError(f"a before-handler returns None or a mapping of columns, not {type(answer).__name__}")
-    return dict(answer)
+    return answer
 
 
-def amended(event: Event, answer: Mapping[str, Any]) -> Event:
-    """The event as the next handler sees it.
+async def _call(handler: BeforeHandler, event: Event) -> Any:
+    arguments = {"event": event} if handler.parameters else {}
+    if not handler.is_async:
+        return await asyncio.to_thread(handler.function, **arguments)
+    try:
+        return await handler.function(**arguments)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("something it awaited was cancelled") from error
+
+
+def changes(answer: Mapping[str, Any], event: Event) -> dict[str, Any]:
+    """The part of an answer that differs from the row, as JSON can hold it.
+
+    A handler may return the whole row: what it only passes through must not be written back, because a redacted column
+    holds a hash there.
 
     :raises ValueError: for a column the row does not have, and for a delete, which has no row to amend.
     """
     if not answer:
-        return event
+        return {}
     if event.raw_new is None:
         raise ValueError("a delete has no new row to amend")
-    row = msgspec.json.decode(event.raw_new, type=dict[str, msgspec.Raw])
-    unknown = sorted(set(answer) - set(row))
+    row = event.layout.row(event.raw_new)
+    unknown = sorted(str(name) for name in answer if name not in row)
     if unknown:
         raise ValueError(f"there is no column {', '.join(unknown)} to amend in {event.table}")
-    encoded = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in _jsonable(answer).items()}
+    return {name: _jsonable(value) for name, value in answer.items() if not _is_same(value, row[name])}
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other) and str(one) == str(other)
+
+
+def _jsonable(value: Any) -> Any:
+    """A value as PostgreSQL reads it out of JSON.
+
+    :raises ValueError: for a text that PostgreSQL cannot store.
+    """
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("PostgreSQL cannot store a NUL character in a text")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"\\x{bytes(value).hex()}"
+    if isinstance(value, (float, Decimal)) and not isfinite(value):
+        return "NaN" if isnan(value) else f"{'-' if value < 0 else ''}Infinity"
+    if isinstance(value, Mapping):
+        return {name: _jsonable(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(inner) for inner in value]
+    return value
+
+
+def amended(event: Event, amendment: Mapping[str, Any]) -> Event:
+    """The event as the next handler sees it."""
+    if not amendment or event.raw_new is None:
+        return event
+    row = msgspec.json.decode(event.raw_new, type=dict[str, msgspec.Raw])
+    encoded = {name: msgspec.Raw(encode(value)) for name, value in amendment.items()}
     return replace(event, raw_new=msgspec.json.encode(row | encoded))
 
 
-def _jsonable(amendment: Mapping[str, Any]) -> dict[str, Any]:
-    """Bytes as PostgreSQL writes them; the rest msgspec writes as PostgreSQL reads it."""
-    return {
-        name: f"\\x{bytes(value).hex()}" if isinstance(value, (bytes, bytearray, memoryview)) else value
-        for name, value in amendment.items()
-    }
+def encode(value: Any) -> bytes:
+    """A verdict, or a part of one, as JSON.
+
+    :raises TypeError: for what JSON cannot hold.
+    """
+    return _ENCODER.encode(value)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-import psycopg
 import structlog
 
-from rowcall import errors
 from rowcall.app import Rowcall
 from rowcall.gate.server import GateServer
 from rowcall.handler import AfterHandler
@@ -20,8 +18,8 @@ from rowcall.listener.sleep import Sleep
 from rowcall.listener.subscription import Subscription
 from rowcall.postgres import connection as connections
 from rowcall.postgres.log import LogReader
+from rowcall.postgres.tables import Subjects
 from rowcall.postgres.wakeups import Doorbell
-from rowcall.selector import Topic
 
 _LOG = structlog.get_logger("rowcall")
 
@@ -44,26 +42,30 @@ class LeftOver:
 class Listener:
     """Runs an app's handlers against one database.
 
-    :param topics: the tables each after-handler reads, by the handler's name.
+    :param subjects: the tables its handlers are about.
     :param drain: end once everything pending is delivered.
     """
 
-    def __init__(self, app: Rowcall, dsn: str, topics: dict[str, Topic], *, drain: bool = False) -> None:
+    def __init__(self, app: Rowcall, dsn: str, subjects: Subjects, *, drain: bool = False) -> None:
         self._app = app
         self._dsn = dsn
-        self._topics = topics
+        self._subjects = subjects
         self._drain = drain
         self._stopping = asyncio.Event()
         self._sleep = Sleep()
         self._left_over: list[LeftOver] = []
+        self._connected = True
 
     def stop(self) -> None:
         """Finish what is in flight, then return from :meth:`run`."""
         self._stopping.set()
-        self._sleep.wake()
+        self._sleep.end()
 
     async def run(self) -> LeftOver:
-        """Listen until stopped or drained. An unreachable database is waited for; each outage is logged once."""
+        """Listen until stopped or drained. An unreachable database is waited for; each outage is logged once.
+
+        :raises RowcallError: for what no waiting will mend.
+        """
         loop = asyncio.get_running_loop()
         backoff = _FIRST_BACKOFF
         while not self._stopping.is_set():
@@ -71,14 +73,23 @@ class Listener:
             try:
                 await self._session()
                 break
-            except* (errors.Unreachable, psycopg.OperationalError) as group:
-                if loop.time() - started > _LONGEST_BACKOFF:
-                    backoff = _FIRST_BACKOFF
-                if backoff == _FIRST_BACKOFF:
-                    _LOG.warning("the database is gone; trying to reconnect", error=_first(group))
-                await self._pause(backoff * random.uniform(0.5, 1.0))
-                backoff = min(backoff * 2, _LONGEST_BACKOFF)
+            except Exception as error:  # noqa: BLE001 - sorted into outages and the rest
+                self._note_outage(error)
+            if loop.time() - started > _LONGEST_BACKOFF:
+                backoff = _FIRST_BACKOFF
+            await self._pause(backoff * random.uniform(0.5, 1.0))
+            backoff = min(backoff * 2, _LONGEST_BACKOFF)
         return LeftOver(sum(left.waiting for left in self._left_over), sum(left.dead for left in self._left_over))
+
+    def _note_outage(self, error: Exception) -> None:
+        """Log that the database is out of reach, once; raise anything else, out of the groups that tasks put it in."""
+        failures = list(_leaves(error))
+        for failure in failures:
+            if not connections.is_outage(failure):
+                raise failure
+        if self._connected:
+            _LOG.warning("the database is gone; trying to reconnect", error=connections.one_line(failures[0]))
+        self._connected = False
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -97,11 +108,12 @@ class Listener:
             doorbell = await Doorbell.open(self._dsn)
             stack.push_async_callback(doorbell.close)
             servants = [asyncio.create_task(self._sleep.keep_watch(doorbell))]
-            if self._app.before_handlers:
-                gate = await GateServer.open(self._app.before_handlers, reader.layouts, self._dsn)
+            if self._subjects.guarded:
+                gate = await GateServer.open(self._subjects.guarded, reader, self._dsn)
                 stack.push_async_callback(gate.close)
                 servants.append(asyncio.create_task(gate.serve()))
             _LOG.info("listening", handlers=len(self._app.after_handlers) + len(self._app.before_handlers))
+            self._connected = True
             try:
                 await self._work(reader, servants)
             finally:
@@ -116,7 +128,8 @@ class Listener:
             if not self._drain:
                 workers.append(group.create_task(self._wait_for_stop()))
             guards = [group.create_task(_fail_with(servant)) for servant in servants]
-            await asyncio.wait(workers) if workers else None
+            if workers:
+                await asyncio.wait(workers)
             for guard in guards:
                 guard.cancel()
 
@@ -127,25 +140,28 @@ class Listener:
         delivery = delivery_for(handler)
         try:
             await delivery.open(self._dsn)
-            subscription = Subscription(handler, self._topics[handler.name], reader, delivery)
-            while not await subscription.claim():
-                await self._pause(STANDBY)
-                if self._stopping.is_set():
+            subscription = Subscription(handler, self._subjects.topics[handler.name], reader, delivery)
+            while not self._stopping.is_set():
+                if await subscription.claim():
+                    await self._deliver(subscription)
                     return
-            await self._deliver(subscription)
+                if self._drain and await self._is_drained(subscription):
+                    return
+                await self._pause(STANDBY)
         finally:
+            self._sleep.leave(handler.name)
             await delivery.close()
 
     async def _deliver(self, subscription: Subscription) -> None:
         while not self._stopping.is_set():
             part = await subscription.read()
-            due = await subscription.due()
-            if part.events or due:
+            heads = await subscription.heads()
+            if part.events or (heads and heads[0][2] <= 0):
                 self._sleep.found(subscription.name)
-                await subscription.retry(due)
+                await subscription.retry(heads)
                 await subscription.deliver(part)
                 continue
-            next_due = await subscription.next_due()
+            next_due = heads[0][2] if heads else None
             if not self._drain:
                 await self._sleep.wait(subscription.name, next_due)
             elif next_due is not None and next_due <= DRAIN_PATIENCE:
@@ -154,13 +170,25 @@ class Listener:
                 self._left_over.append(LeftOver(*await subscription.left_over()))
                 return
 
+    async def _is_drained(self, subscription: Subscription) -> bool:
+        """Whether the process that has the subscription has delivered everything so far."""
+        if (await subscription.read()).events:
+            return False
+        heads = await subscription.heads()
+        if heads and heads[0][2] <= DRAIN_PATIENCE:
+            return False
+        self._left_over.append(LeftOver(*await subscription.left_over()))
+        return True
+
 
 async def _fail_with(servant: asyncio.Task[None]) -> None:
     await asyncio.shield(servant)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return " ".join(str(error).split())
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group of errors, however deep."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

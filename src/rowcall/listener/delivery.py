@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any, Protocol
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
+from rowcall import errors
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
 from rowcall.postgres import connection as connections
@@ -25,11 +27,17 @@ Statement = tuple[str, dict[str, Any]]
 #: Events for one call of the handler.
 Call = Sequence[Event]
 
-#: What to write down for an event whose call failed.
-Aftermath = Callable[[Event, Exception], list[Statement]]
 
-#: What to write down instead of calling, for an event that has to wait behind a failed one of its key.
-Behind = Callable[[Event], Statement | None]
+class CallFailed(Exception):
+    """A handler failed; what it raised is the cause.
+
+    :ivar call: the events it was called with.
+    """
+
+    def __init__(self, call: Call, cause: BaseException) -> None:
+        super().__init__(call, cause)
+        self.call = call
+        self.__cause__ = cause
 
 
 class Delivery(Protocol):
@@ -44,17 +52,37 @@ class Delivery(Protocol):
     async def fetch(self, query: str, parameters: dict[str, Any]) -> list[Any]:
         """Rows of a statement outside any transaction."""
 
-    async def straight(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
-        """All calls and statements in one transaction; the first failure rolls back all of it and is raised."""
+    async def transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
+        """All calls and then all statements in one transaction, or none of them.
 
-    async def careful(
-        self, events: Sequence[Event], aftermath: Aftermath, behind: Behind, statements: Sequence[Statement]
-    ) -> None:
-        """The same, one event a call, each in a savepoint: a failing one leaves only its aftermath."""
+        :raises CallFailed: for the first call that failed.
+        """
 
     @property
     def lost(self) -> bool:
         """Whether the connection is gone, so that a failure is not the handler's."""
+
+
+def _check_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Refuse what a handler made of the transaction it was lent; costs no query."""
+    status = connection.info.transaction_status
+    if status is TransactionStatus.INERROR:
+        raise errors.HandlerError(
+            "it swallowed an error of the database, which ended its transaction: let such errors through, or put the"
+            " statement into conn.transaction()."
+        )
+    if status is TransactionStatus.IDLE:
+        raise errors.HandlerError(
+            "it ended the transaction it was given: its writes and the cursor commit together, so leave that to Rowcall."
+        )
+
+
+def _check_effect(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
+    """Each of our statements writes one row; if it did not, the calls beside it must not count either."""
+    if cursor.rowcount != 1:
+        raise errors.UsageError(
+            'A subscription was dropped or changed while it was read: start "rowcall listen" again to go on without it.'
+        )
 
 
 class SyncDelivery:
@@ -83,14 +111,20 @@ class SyncDelivery:
         await self._run(self._open, dsn)
 
     def _open(self, dsn: str) -> None:
-        self._connection = connections.connect(dsn, application_name=f"rowcall {self._handler.name}"[:63])
+        self._connection = connections.connect(dsn, application_name=_application_name(self._handler))
+        with suppress(psycopg.DataError):
+            self._connection.execute(connections.NOTICE_DEATH)
         if self._make_sessions is not None:
             self._sessions = self._make_sessions(self._connection)
 
     async def close(self) -> None:
+        # After the call that is under way: the thread is the connection's only user.
+        self._thread.submit(self._close)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    def _close(self) -> None:
         if self._connection is not None:
-            await self._run(self._connection.close)
-        self._thread.shutdown()
+            self._connection.close()
 
     async def fetch(self, query: str, parameters: dict[str, Any]) -> list[Any]:
         return await self._run(self._fetch, query, parameters)  # type: ignore[no-any-return]
@@ -99,41 +133,18 @@ class SyncDelivery:
         cursor = connections.raw_cursor(self.connection).execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 
-    async def straight(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
-        await self._run(self._straight, calls, statements)
+    async def transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
+        await self._run(self._transact, calls, statements)
 
-    def _straight(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
+    def _transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
         with self.connection.transaction():
             for call in calls:
-                self._call(call)
+                try:
+                    self._call(call)
+                except (Exception, SystemExit) as error:
+                    raise CallFailed(call, error) from error
             for query, parameters in statements:
-                self.connection.execute(query, parameters)
-
-    async def careful(
-        self, events: Sequence[Event], aftermath: Aftermath, behind: Behind, statements: Sequence[Statement]
-    ) -> None:
-        await self._run(self._careful, events, aftermath, behind, statements)
-
-    def _careful(
-        self, events: Sequence[Event], aftermath: Aftermath, behind: Behind, statements: Sequence[Statement]
-    ) -> None:
-        with self.connection.transaction():
-            for event in events:
-                waiting = behind(event)
-                for query, parameters in [waiting] if waiting else self._attempt(event, aftermath):
-                    self.connection.execute(query, parameters)
-            for query, parameters in statements:
-                self.connection.execute(query, parameters)
-
-    def _attempt(self, event: Event, aftermath: Aftermath) -> list[Statement]:
-        try:
-            with self.connection.transaction():
-                self._call([event])
-        except Exception as error:
-            if self.lost:
-                raise
-            return aftermath(event, error)
-        return []
+                _check_effect(self.connection.execute(query, parameters))
 
     def _call(self, events: Call) -> None:
         with ExitStack() as stack:
@@ -141,6 +152,7 @@ class SyncDelivery:
             if "session" in self._handler.parameters:
                 arguments["session"] = stack.enter_context(self._sessions.session())
             self._handler.function(**arguments)
+        _check_transaction(self.connection)
 
 
 class AsyncDelivery:
@@ -162,7 +174,9 @@ class AsyncDelivery:
         return self._connection is None or self._connection.closed
 
     async def open(self, dsn: str) -> None:
-        self._connection = await connections.connect_async(dsn, application_name=f"rowcall {self._handler.name}"[:63])
+        self._connection = await connections.connect_async(dsn, application_name=_application_name(self._handler))
+        with suppress(psycopg.DataError):
+            await self._connection.execute(connections.NOTICE_DEATH)
         if self._make_sessions is not None:
             self._sessions = self._make_sessions(self._connection)
             await self._sessions.prepare()
@@ -175,45 +189,46 @@ class AsyncDelivery:
         cursor = await connections.raw_cursor(self.connection).execute(query, parameters)
         return await cursor.fetchall() if cursor.description else []
 
-    async def straight(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
+    async def transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
         async with self.connection.transaction():
             for call in calls:
-                await self._call(call)
+                try:
+                    await self._call(call)
+                except (Exception, SystemExit) as error:
+                    raise CallFailed(call, error) from error
             for query, parameters in statements:
-                await self.connection.execute(query, parameters)
-
-    async def careful(
-        self, events: Sequence[Event], aftermath: Aftermath, behind: Behind, statements: Sequence[Statement]
-    ) -> None:
-        async with self.connection.transaction():
-            for event in events:
-                waiting = behind(event)
-                for query, parameters in [waiting] if waiting else await self._attempt(event, aftermath):
-                    await self.connection.execute(query, parameters)
-            for query, parameters in statements:
-                await self.connection.execute(query, parameters)
-
-    async def _attempt(self, event: Event, aftermath: Aftermath) -> list[Statement]:
-        try:
-            async with self.connection.transaction():
-                await self._call([event])
-        except Exception as error:
-            if self.lost:
-                raise
-            return aftermath(event, error)
-        return []
+                _check_effect(await self.connection.execute(query, parameters))
 
     async def _call(self, events: Call) -> None:
         async with AsyncExitStack() as stack:
             arguments = _arguments(self._handler, events, self.connection)
             if "session" in self._handler.parameters:
                 arguments["session"] = await stack.enter_async_context(self._sessions.session())
-            await self._handler.function(**arguments)
+            await not_cancelling_us(self._handler.function(**arguments))
+        _check_transaction(self.connection)
+
+
+async def not_cancelling_us(call: Any) -> Any:
+    """Await a handler's call; if it was cancelled and we are not, it failed, or its caller would silently end.
+
+    :raises HandlerError: for a cancellation that came from within.
+    """
+    try:
+        return await call
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise errors.HandlerError("something it awaited was cancelled.") from error
 
 
 def delivery_for(handler: AfterHandler) -> Delivery:
     """The kind of delivery a handler needs."""
     return AsyncDelivery(handler) if handler.is_async else SyncDelivery(handler)
+
+
+def _application_name(handler: AfterHandler) -> str:
+    return f"rowcall {handler.name}".encode()[:63].decode(errors="ignore")
 
 
 def _session_maker(handler: AfterHandler) -> Any:

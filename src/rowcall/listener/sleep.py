@@ -2,8 +2,10 @@
 
 Subscriptions with nothing to read wait here; the bell-ringer wakes them. Awake, that is a poll every few milliseconds; when
 a poll finds nothing it lies down: takes the doorbell's lock, has everybody read once more (what was committed before
-the lock rang for nobody), and sleeps until somebody rings. Behind an open writer the lock cannot be had, so polling goes on,
-ever more slowly, up to :data:`SLOWEST_POLL`.
+the lock rang for nobody), and sleeps until somebody rings. As long as a subscription is at work it stays up, or every
+writer would ring for events that will be read anyway. Behind an open writer the lock cannot be had, so polling goes on,
+ever more slowly, up to :data:`SLOWEST_POLL`. Where another process sleeps, writers ring for both: this one only dozes,
+and looks now and then whether the other is still there.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ LINGER = 0.02
 SLOWEST_POLL = 0.25
 #: Seconds after which a sleeper looks by itself, in case a ring got lost.
 BACKSTOP = 5.0
+#: Seconds between looks at whether the process whose sleep makes writers ring is still there.
+DOZE = 1.0
 
 
 class Sleep:
@@ -26,16 +30,20 @@ class Sleep:
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._working: set[str] = set()
         self._reading: set[str] = set()
         self._found = False
         self._settled = asyncio.Event()
+        self._over = False
 
     async def wait(self, who: str, timeout: float | None = None) -> None:
         """For a subscription that found nothing: return when there may be something.
 
         :param timeout: seconds after which it has something of its own to do.
         """
-        self._reported(who)
+        self.leave(who)
+        if self._over:
+            return
         woken = asyncio.get_running_loop().create_future()
         self._waiting[who] = woken
         try:
@@ -47,6 +55,12 @@ class Sleep:
     def found(self, who: str) -> None:
         """For a subscription that found something, before it starts on it."""
         self._found = True
+        self._working.add(who)
+        self._reported(who)
+
+    def leave(self, who: str) -> None:
+        """For a subscription that will not read on by itself."""
+        self._working.discard(who)
         self._reported(who)
 
     def _reported(self, who: str) -> None:
@@ -54,8 +68,12 @@ class Sleep:
         if self._found or not self._reading:
             self._settled.set()
 
-    def wake(self) -> None:
-        """Wake everybody who waits."""
+    def end(self) -> None:
+        """Wake everybody who waits, and let nobody wait any more."""
+        self._over = True
+        self._wake()
+
+    def _wake(self) -> None:
         for future in self._waiting.values():
             if not future.done():
                 future.set_result(None)
@@ -64,28 +82,44 @@ class Sleep:
         """Wake everybody who waits; whether any of them found something."""
         self._reading, self._found = set(self._waiting), False
         self._settled.clear()
-        self.wake()
+        self._wake()
         if self._reading:
             await self._settled.wait()
         return self._found
 
     async def keep_watch(self, doorbell: Doorbell) -> None:
         """Wake the waiting whenever there may be something to read; runs until cancelled."""
-        pause = LINGER
+        pause, restless = LINGER, False
         while True:
-            await asyncio.sleep(pause)
             if await self._have_all_read():
-                pause = LINGER
-            elif not await doorbell.lie_down():
+                pause, restless = LINGER, False
+            elif self._working or not self._waiting or (restless and pause < SLOWEST_POLL):
                 pause = min(pause * 2, SLOWEST_POLL)
             else:
-                await self._sleep(doorbell)
-                pause = LINGER
+                place = await doorbell.lie_down()
+                if place == "asleep":
+                    restless = await self._sleep(doorbell)
+                    pause = LINGER
+                elif place == "another":
+                    restless = await doorbell.wait(DOZE)
+                    pause = LINGER
+                    continue
+                else:
+                    pause = min(pause * 2, SLOWEST_POLL)
+            await asyncio.sleep(pause)
 
-    async def _sleep(self, doorbell: Doorbell) -> None:
+    async def _sleep(self, doorbell: Doorbell) -> bool:
+        """Sleep until there is something to read, or somebody rings; whether the ring was for nothing.
+
+        Rings for tables that nobody here reads must not go on: each costs its writer a lock of the whole cluster.
+        """
         # Without this second reading a commit between the last one and the lock would wake nobody.
         found = await self._have_all_read()
         while not found:
-            await doorbell.wait(BACKSTOP)
+            if await doorbell.wait(BACKSTOP):
+                # At once, or whoever else writes meanwhile rings as well.
+                found, _ = await asyncio.gather(self._have_all_read(), doorbell.get_up())
+                return not found
             found = await self._have_all_read()
         await doorbell.get_up()
+        return False

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from rowcall import errors, resources
-from rowcall.migrate.gate import configure_gate
+from rowcall.migrate import gate
 from rowcall.postgres import connection as connections
+from rowcall.postgres.schema import code_revision, database_revision, refuse_newer
 
-#: Two migrations at once wait for each other here; Alembic takes no lock of its own. See the doorbell for the class.
-_LOCK = "select pg_advisory_xact_lock(1383036771, 100)"
+_QUERIES = resources.queries("schema")
+_ALREADY_THERE = ("42P06", "42P07", "42710", "42723")
+_DEPENDED_ON = "2BP01"
+
+Step = Callable[[Config, str], None]
 
 
 def _config(**attributes: Any) -> Config:
@@ -28,95 +34,99 @@ def _config(**attributes: Any) -> Config:
     return config
 
 
-def code_revision() -> str:
-    """The newest revision this code knows."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+@contextmanager
+def _locked(dsn: str) -> Iterator[tuple[psycopg.Connection[Any], Connection]]:
+    """A connection in a transaction that holds the lock on migrations, and the same connection as SQLAlchemy's, for Alembic.
 
-
-#: The revision of the schema that this code was written for.
-CODE_REVISION = code_revision()
-
-
-def database_revision(connection: psycopg.Connection[Any]) -> str | None:
-    """The revision the database is at, None where Rowcall is not installed."""
-    exists = connection.execute("select to_regclass('rowcall.alembic_version') is not null").fetchone()
-    if exists is None or not exists[0]:
-        return None
-    row = connection.execute("select version_num from rowcall.alembic_version").fetchone()
-    return None if row is None else str(row[0])
-
-
-def _refuse_newer(revision: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision is not None and revision not in known:
-        raise errors.SchemaError(
-            f"The database's Rowcall schema is at {revision}, newer than this code, which knows {CODE_REVISION}:"
-            " upgrade the rowcall package."
-        )
-
-
-def check_current(connection: psycopg.Connection[Any]) -> None:
-    """Refuse to work on a schema that is missing, older or newer.
-
-    :raises SchemaError: with the revisions and the cure.
+    The caller commits, or nothing happened.
     """
-    revision = database_revision(connection)
-    if revision is None:
-        raise errors.SchemaError('Rowcall is not installed in this database: run "rowcall migrate" first.')
-    _refuse_newer(revision)
-    if revision != CODE_REVISION:
-        raise errors.SchemaError(
-            f'The database\'s Rowcall schema is at {revision}, this code needs {CODE_REVISION}: run "rowcall migrate".'
-        )
-
-
-def _run(dsn: str, step: Any, revision: str) -> None:
     with connections.connect(dsn, autocommit=False) as connection:
-        connection.execute(_LOCK)
-        _refuse_newer(database_revision(connection))
-        # The engine borrows our connection, so migrations run in the transaction that holds the lock.
         engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
+        # On its first connection SQLAlchemy looks around and rolls back: the lock comes after that.
         with engine.connect() as borrowed:
-            try:
-                step(_config(connection=borrowed), revision)
-            except CommandError as error:
-                raise errors.UsageError(
-                    f"There is no revision {revision!r}: this code's newest is {CODE_REVISION}."
-                ) from error
-            except psycopg.errors.InsufficientPrivilege as error:
-                raise _lacking(error) from error
-            if not connection.closed:
-                connection.commit()
+            connection.execute(_QUERIES["lock"])
+            refuse_newer(database_revision(connection))
+            yield connection, borrowed
 
 
-def _lacking(error: psycopg.Error) -> errors.UsageError:
-    return errors.UsageError(
-        f"The login lacks a right that migrating needs: {error.diag.message_primary}. Migrate as a superuser, or as"
-        " a login with CREATEROLE that owns the database."
-    )
+def _take(step: Step, connection: Connection, revision: str) -> None:
+    try:
+        step(_config(connection=connection), revision)
+    except CommandError as error:
+        raise _unknown(revision) from error
+    except DBAPIError as error:
+        raise _told(error.orig) from error
+
+
+def _unknown(revision: str) -> errors.UsageError:
+    return errors.UsageError(f"There is no revision {revision!r}: this code's newest is {code_revision()}.")
+
+
+def _told(error: BaseException | None) -> BaseException:
+    """What the server said to a migration, as a sentence where we know the cure."""
+    if not isinstance(error, psycopg.Error):
+        return error or errors.RowcallError("A migration failed without saying why.")
+    said = connections.one_line(error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return errors.UsageError(
+            f"The login lacks a right that migrating needs: {said}. Migrate as a superuser, or as a login with"
+            " CREATEROLE that owns the database."
+        )
+    if error.sqlstate in _ALREADY_THERE:
+        return errors.UsageError(f"Something of Rowcall's name is there already: {said}. Move it out of the way first.")
+    if error.sqlstate == _DEPENDED_ON:
+        return errors.UsageError(f"Something else needs what would go: {said}. Drop that first, then run this again.")
+    return error
 
 
 def upgrade(dsn: str, gate_dsn: str | None = None, *, to: str = "head") -> None:
     """Create or upgrade Rowcall's schema, in one transaction; safe from several machines at once.
 
-    :param gate_dsn: also give the gate its connection, see :func:`configure_gate`.
+    :param gate_dsn: also give the gate its connection, see :func:`configure_gate`; if that fails, nothing happened.
     :param to: the revision to stop at.
     :raises SchemaError: if the database is newer than this code.
+    :raises UsageError: if the login lacks rights, or for what ``gate_dsn`` gets wrong.
     """
-    _run(dsn, command.upgrade, to)
-    if gate_dsn is not None:
-        configure_gate(dsn, gate_dsn)
+    with ExitStack() as stack:
+        login = stack.enter_context(gate.login(dsn, gate_dsn)) if gate_dsn is not None else None
+        connection, borrowed = stack.enter_context(_locked(dsn))
+        _take(command.upgrade, borrowed, to)
+        if login is not None:
+            gate.open_gate(connection, login)
+        connection.commit()
 
 
-def downgrade(dsn: str, to: str) -> None:
-    """Go back to a revision; ``base`` removes every object Rowcall made."""
-    _run(dsn, command.downgrade, to)
+def configure_gate(dsn: str, gate_dsn: str) -> None:
+    """Give the gate its connection: an ordinary login with a password, made here if it does not exist.
+
+    :param dsn: an administrator's connection to the database.
+    :param gate_dsn: how the *server* reaches itself as that login; what it leaves out is taken from ``dsn``.
+    :raises UsageError: if dblink cannot be installed, or the login will not do.
+    """
+    with gate.login(dsn, gate_dsn) as login, _locked(dsn) as (connection, _):
+        gate.open_gate(connection, login)
+        connection.commit()
+
+
+def downgrade(dsn: str, to: str) -> list[str]:
+    """Go back to a revision; ``base`` removes every object Rowcall made, the log included.
+
+    :returns: what had to stay, and why.
+    :raises UsageError: if the login lacks rights, or something of the user's depends on what would go.
+    """
+    said: list[str] = []
+    with _locked(dsn) as (connection, borrowed):
+        connection.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
+        _take(command.downgrade, borrowed, to)
+        connection.commit()
+    return [words for words in said if words.startswith("role ")]
 
 
 def offline_sql(to: str = "head") -> str:
     """What :func:`upgrade` would run on an empty database, without connecting."""
     output = io.StringIO()
-    command.upgrade(_config(output=output), to, sql=True)
+    try:
+        command.upgrade(_config(output=output), to, sql=True)
+    except CommandError as error:
+        raise _unknown(to) from error
     return output.getvalue()

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.adapt import Loader
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, tuple_row
 
 from rowcall import errors, settings
 
@@ -40,12 +40,53 @@ def check_server_version(version: int) -> None:
         raise errors.UsageError(f"PostgreSQL {found} is too old: Rowcall needs 14 or newer; upgrade the server.")
 
 
+#: SQLSTATE classes and codes that say the connection is gone or was never there, though the server may be well:
+#: connection exceptions, shutdowns and terminations, too many connections, timeouts that end a session.
+_GONE = ("08", "57P", "53300", "25P03", "25P04", "28")
+
+
+#: Of our own statements: a table, function or schema is not there.
+_SCHEMA_CHANGED = ("42P01", "42883", "3F000")
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether an error means that the database is out of reach for now, rather than that it refused something."""
+    if isinstance(error, errors.Unreachable):
+        return True
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate.startswith(_GONE)
+
+
 def unreachable(error: psycopg.Error) -> errors.Unreachable:
     """What a failed connection attempt means, in one sentence."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error) or type(error).__name__
     return errors.Unreachable(
         f"The database cannot be reached: {reason}. Check --dsn, ROWCALL_DSN or libpq's PG… variables."
     )
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, without line breaks and final punctuation, to go into a sentence."""
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return " ".join((said or str(error)).split()).rstrip(".?!")
+
+
+def told_by_server(error: psycopg.Error) -> errors.RowcallError:
+    """An error of the server's that nobody expected, as the sentence and exit code that fit it."""
+    if is_outage(error):
+        return unreachable(error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return errors.UsageError(
+            f"This login lacks a right: {one_line(error)}. Use the login that ran rowcall migrate, or grant it."
+        )
+    if error.sqlstate in _SCHEMA_CHANGED:
+        return errors.SchemaError(f"Rowcall's schema changed meanwhile ({one_line(error)}): run \"rowcall migrate\".")
+    if isinstance(error, psycopg.OperationalError):
+        return errors.Unreachable(f"The database could not do it: {one_line(error)}. Try again.")
+    return errors.RowcallError(f"{errors.describe(error)}. This is a fault of Rowcall's; --debug shows where.")
 
 
 def connect(dsn: str, *, autocommit: bool = True, application_name: str = "rowcall") -> psycopg.Connection[TupleRow]:
@@ -57,10 +98,14 @@ def connect(dsn: str, *, autocommit: bool = True, application_name: str = "rowca
     try:
         connection = psycopg.connect(dsn, autocommit=autocommit, application_name=application_name)
     except psycopg.ProgrammingError as error:
-        raise errors.UsageError(f"The DSN cannot be read: {' '.join(str(error).split())}.") from error
+        raise errors.UsageError(f"The DSN cannot be read: {one_line(error)}.") from error
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
-    check_server_version(connection.info.server_version)
+    try:
+        check_server_version(connection.info.server_version)
+    except errors.UsageError:
+        connection.close()
+        raise
     return connection
 
 
@@ -73,11 +118,20 @@ async def connect_async(
             dsn, autocommit=autocommit, application_name=application_name
         )
     except psycopg.ProgrammingError as error:
-        raise errors.UsageError(f"The DSN cannot be read: {' '.join(str(error).split())}.") from error
+        raise errors.UsageError(f"The DSN cannot be read: {one_line(error)}.") from error
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
-    check_server_version(connection.info.server_version)
+    try:
+        check_server_version(connection.info.server_version)
+    except errors.UsageError:
+        await connection.close()
+        raise
     return connection
+
+
+#: Has the server look now and then whether a client in the middle of a statement is still there. Otherwise the claim of a
+#: listener that was killed would last as long as its handler's last statement; not every platform can look.
+NOTICE_DEATH = "set client_connection_check_interval = '1s'"
 
 
 def stream(connection: psycopg.Connection[Any], query: str, parameters: dict[str, Any]) -> Iterator[TupleRow]:
@@ -96,8 +150,8 @@ def stream(connection: psycopg.Connection[Any], query: str, parameters: dict[str
 
 
 def raw_cursor(connection: Any) -> Any:
-    """A cursor that gives json values as bytes; the connection itself, which handlers see, keeps psycopg's ways."""
-    cursor = connection.cursor()
+    """A cursor that gives tuples, and json values as bytes, whatever a handler that uses the connection has set it to."""
+    cursor = connection.cursor(row_factory=tuple_row)
     for loader in (RawJson, RawJsonbBinary):
         cursor.adapters.register_loader("jsonb", loader)
     cursor.adapters.register_loader("json", RawJson)

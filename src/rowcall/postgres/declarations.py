@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from rowcall import errors, identifiers, resources
+from rowcall import errors, resources
 from rowcall.app import Rowcall
-from rowcall.handler import AfterHandler, BeforeHandler
+from rowcall.handler import BeforeHandler
+from rowcall.postgres import subscriptions
+from rowcall.postgres.connection import one_line
+from rowcall.postgres.tables import Table, resolve, subjects
 from rowcall.rule import Rule
-from rowcall.selector import Topic
 from rowcall.watch import Watch
 
 _QUERIES = resources.queries("declarations")
-_T = TypeVar("_T")
+
+#: What a declaration that is in place already comes to.
+UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,69 +30,55 @@ class Change:
     """One thing that synchronising did or would do: ``watch public.users: created``."""
 
     kind: str
-    table: str
+    subject: str
     outcome: str
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table that exists."""
+class _Call:
+    """A call of one of our SQL functions, about one table."""
 
-    schema: str
-    name: str
+    kind: str
+    query: str
+    table: Table
+    parameters: dict[str, Any]
+
+    def run(self, connection: psycopg.Connection[Any]) -> Change:
+        """Run it.
+
+        :raises UsageError: as the function words it.
+        """
+        try:
+            row = connection.execute(self._text, self._all).fetchone()
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise errors.UsageError(
+                f"This login lacks a right: {one_line(error)}. Use the login that ran rowcall migrate and owns the table."
+            ) from error
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            raise _sentence(error) from error
+        assert row is not None
+        return Change(self.kind, self.table.display, str(row[0]))
 
     @property
-    def quoted(self) -> str:
-        return identifiers.qualified(self.schema, self.name)
+    def _text(self) -> str:
+        return _QUERIES[self.query]
 
     @property
-    def display(self) -> str:
-        return f"{self.schema}.{self.name}"
+    def _all(self) -> dict[str, Any]:
+        return {"name": self.table.quoted, **self.parameters}
 
-
-def resolve(connection: psycopg.Connection[Any], name: str) -> Table:
-    """The table a name means by the search_path.
-
-    :raises UsageError: if there is none.
-    """
-    quoted = identifiers.qualified(*identifiers.split(name))
-    row = connection.execute(_QUERIES["resolve"], {"name": quoted}).fetchone()
-    if row is None:
-        database = connection.info.dbname
-        raise errors.UsageError(
-            f"There is no table {name} in database {database}: create it first, or correct the name or the search_path."
-        )
-    return Table(row[1], row[2])
-
-
-def topic_of(connection: psycopg.Connection[Any], handler: AfterHandler) -> Topic:
-    """The tables an after-handler reads."""
-    if handler.selector.is_pattern:
-        return handler.selector.topic()
-    table = resolve(connection, handler.selector.subject)
-    return Topic.exactly(table.schema, table.name)
+    def sql(self, printer: psycopg.ClientCursor[Any]) -> str:
+        """The same as SQL to read or to run elsewhere."""
+        return printer.mogrify(self._text, self._all)
 
 
 def _sentence(error: psycopg.Error) -> errors.UsageError:
     """What our SQL functions raised, as they worded it."""
-    primary = (error.diag.message_primary or str(error)).rstrip(".")
+    primary = one_line(error)
     hint = error.diag.message_hint
     return errors.UsageError(f"{primary[:1].upper()}{primary[1:]}. {hint}" if hint else f"{primary}.")
-
-
-def _call(connection: psycopg.Connection[Any], query: str, parameters: dict[str, Any]) -> Any:
-    try:
-        row = connection.execute(query, parameters).fetchone()
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise errors.UsageError(
-            f"This login lacks a right: {error.diag.message_primary}. Use the login that ran rowcall migrate and owns the table."
-        ) from error
-    except psycopg.OperationalError:
-        raise
-    except psycopg.Error as error:
-        raise _sentence(error) from error
-    assert row is not None
-    return row[0]
 
 
 def watch(connection: psycopg.Connection[Any], declared: Watch, declared_by: str) -> Change:
@@ -95,13 +86,11 @@ def watch(connection: psycopg.Connection[Any], declared: Watch, declared_by: str
 
     :raises UsageError: if the table cannot be watched so.
     """
-    table = resolve(connection, declared.table)
-    outcome = _call(
-        connection,
-        _QUERIES["watch"],
-        {"name": table.quoted, "options": Jsonb(declared.options()), "declared_by": declared_by},
-    )
-    return Change("watch", table.display, outcome)
+    return _watch(resolve(connection, declared.table), declared, declared_by).run(connection)
+
+
+def _watch(table: Table, declared: Watch, declared_by: str) -> _Call:
+    return _Call("watch", "watch", table, {"options": Jsonb(declared.options()), "declared_by": declared_by})
 
 
 def unwatch(connection: psycopg.Connection[Any], name: str) -> Change:
@@ -110,9 +99,10 @@ def unwatch(connection: psycopg.Connection[Any], name: str) -> Change:
     :raises UsageError: if it is not watched.
     """
     table = resolve(connection, name)
-    if not _call(connection, _QUERIES["unwatch"], {"name": table.quoted}):
+    change = _Call("watch", "unwatch", table, {}).run(connection)
+    if change.outcome != "removed":
         raise errors.UsageError(f'{table.display} is not watched: "rowcall watches" lists what is.')
-    return Change("watch", table.display, "removed")
+    return change
 
 
 def watches(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
@@ -124,61 +114,80 @@ def watches(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
 
 
 def synchronise(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> list[Change]:
-    """Make triggers match the app, in the connection's open transaction. Touches only what the app declared before.
+    """Make triggers and subscriptions match the app. Touches only what the app declared before.
+
+    The connection's transaction, which begins with this, ends with it or not at all: the caller commits. New subscriptions start
+    where it begins, so nothing written after that is missed.
 
     :param name: the app's name in the database.
     :raises UsageError: for the first declaration that cannot be; the caller rolls back, so nothing is half installed.
     """
-    changes = _remove_stale_watches(connection, app, name)
-    changes += [watch(connection, declared, name) for declared in app.watches]
-    changes += _guard(connection, app, name)
+    start = subscriptions.this_moment(connection)
+    changes = [call.run(connection) for call in _calls(connection, app, name)]
     _check_subjects(connection, app)
-    return changes
+    created = subscriptions.create_missing(connection, _subscribers(app), name, start)
+    return changes + [Change("subscription", subscription, "created") for subscription in created]
 
 
-def _remove_stale_watches(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> list[Change]:
-    wanted = {resolve(connection, declared.table).quoted for declared in app.watches}
-    return [
-        unwatch(connection, table)
-        for table in _declared(connection, "declared_watches", name)
-        if resolve(connection, table).quoted not in wanted
-    ]
+def statements(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> list[str]:
+    """What :func:`synchronise` would call, as SQL to read or to run elsewhere."""
+    printer = psycopg.ClientCursor(connection)
+    calls = [call.sql(printer) for call in _calls(connection, app, name)]
+    return calls + subscriptions.statements(connection, _subscribers(app), name)
 
 
-def _declared(connection: psycopg.Connection[Any], query: str, name: str) -> list[str]:
-    return [row[0] for row in connection.execute(_QUERIES[query], {"declared_by": name}).fetchall()]
+def _subscribers(app: Rowcall) -> list[str]:
+    return [handler.name for handler in app.after_handlers]
 
 
-def _guard(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> list[Change]:
-    return [
-        Change("validation", resolve(connection, guard["name"]).display, _call(connection, _QUERIES["guard"], guard))
-        for guard in _guards(connection, app, name)
-    ]
+def _calls(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> Iterator[_Call]:
+    wanted = _watched(connection, app)
+    for table in _declared(connection, "declared_watches", name):
+        if table not in wanted:
+            yield _Call("watch", "unwatch", table, {})
+    for table, declared in wanted.items():
+        yield _watch(table, declared, name)
+    yield from _guards(connection, app, name)
 
 
-def _guards(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> list[dict[str, Any]]:
+def _watched(connection: psycopg.Connection[Any], app: Rowcall) -> dict[Table, Watch]:
+    found: dict[Table, Watch] = {}
+    for declared in app.watches:
+        table = resolve(connection, declared.table)
+        if table in found:
+            raise errors.UsageError(
+                f"{declared.table} and {found[table].table} are both {table.display}: watch it once, with all its options."
+            )
+        found[table] = declared
+    return found
+
+
+def _declared(connection: psycopg.Connection[Any], query: str, name: str) -> list[Table]:
+    return [Table(*row) for row in connection.execute(_QUERIES[query], {"declared_by": name}).fetchall()]
+
+
+def _guards(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> Iterator[_Call]:
     """Rules and before-handlers by table, also for tables that had some and shall have none."""
-    rules = _by_table(connection, app.rules, lambda rule: rule.table)
-    handlers = _by_table(connection, app.before_handlers, lambda handler: handler.selector.subject)
-    stale = {resolve(connection, table) for table in _declared(connection, "declared_guards", name)}
-    return [
-        {
-            "name": table.quoted,
-            "rules": Jsonb([_rule(rule) for rule in rules.get(table, [])]),
-            "handlers": Jsonb([_handler(handler) for handler in handlers.get(table, [])]),
+    rules: dict[Table, list[Rule]] = {}
+    for rule in app.rules:
+        rules.setdefault(resolve(connection, rule.table), []).append(rule)
+    handlers = subjects(connection, app).guarded
+    for table in sorted({*_declared(connection, "declared_guards", name), *rules, *handlers}):
+        of_table = rules.get(table, []), handlers.get(table, [])
+        _check_names(table, "rule", (rule.name for rule in of_table[0]))
+        _check_names(table, "before-handler", (handler.name for handler in of_table[1]))
+        parameters = {
+            "rules": Jsonb([_rule(rule) for rule in of_table[0]]),
+            "handlers": Jsonb([_handler(handler) for handler in of_table[1]]),
             "declared_by": name,
         }
-        for table in sorted(stale | rules.keys() | handlers.keys(), key=lambda table: table.quoted)
-    ]
+        yield _Call("validation", "guard", table, parameters)
 
 
-def _by_table(
-    connection: psycopg.Connection[Any], declarations: list[_T], subject: Callable[[_T], str]
-) -> dict[Table, list[_T]]:
-    found: dict[Table, list[_T]] = {}
-    for declaration in declarations:
-        found.setdefault(resolve(connection, subject(declaration)), []).append(declaration)
-    return found
+def _check_names(table: Table, what: str, names: Iterable[str]) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise errors.UsageError(f"{table.display} has {times} {what}s named {name}: give each a name of its own.")
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
@@ -210,22 +219,5 @@ def _check_subjects(connection: psycopg.Connection[Any], app: Rowcall) -> None:
         if table.display not in watched:
             raise errors.UsageError(
                 f"{handler.name} wants changes of {table.display}, which is not watched:"
-                f' add app.watch("{handler.selector.subject}").'
+                f" add app.watch({handler.selector.subject!r})."
             )
-
-
-def statements(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> list[str]:
-    """What :func:`synchronise` would call, as SQL to read or to run elsewhere."""
-    printer = psycopg.ClientCursor(connection)
-    wanted = {resolve(connection, declared.table).quoted: declared for declared in app.watches}
-    calls: list[tuple[str, dict[str, Any]]] = [
-        (_QUERIES["unwatch"], {"name": resolve(connection, table).quoted})
-        for table in _declared(connection, "declared_watches", name)
-        if resolve(connection, table).quoted not in wanted
-    ]
-    calls += [
-        (_QUERIES["watch"], {"name": table, "options": Jsonb(declared.options()), "declared_by": name})
-        for table, declared in wanted.items()
-    ]
-    calls += [(_QUERIES["guard"], parameters) for parameters in _guards(connection, app, name)]
-    return [printer.mogrify(query, parameters) for query, parameters in calls]

@@ -17,16 +17,16 @@ class Layouts:
     """All layouts of a database, and the name under which its events are known elsewhere.
 
     :ivar installation: the prefix of idempotency keys.
-    :ivar newest: the newest layout's place; a log that mentions a newer one has to be loaded anew.
+    :ivar mark: which layouts these are; a log that has another mark has others.
     """
 
     installation: str
-    newest: int = 0
+    mark: str = ""
     _since: dict[int, list[int]] = field(default_factory=dict)
     _layouts: dict[int, list[Layout]] = field(default_factory=dict)
 
-    def load(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Take the rows of the query ``layouts``."""
+    def load(self, rows: Iterable[tuple[Any, ...]], mark: str) -> None:
+        """Take the rows of the query ``layouts``, and the mark as it was before them."""
         self._since.clear()
         self._layouts.clear()
         for relation, schema, table, since, columns, key in rows:
@@ -36,7 +36,7 @@ class Layouts:
             }
             self._since.setdefault(relation, []).append(since)
             self._layouts.setdefault(relation, []).append(Layout(f"{schema}.{table}", decoders, tuple(key)))
-            self.newest = max(self.newest, since)
+        self.mark = mark
 
     def at(self, relation: int, seq: int | None) -> Layout:
         """The layout an event of this place was written in; the newest for one not in the log yet."""
@@ -48,8 +48,8 @@ class Layouts:
         return layouts[max(0, bisect_right(self._since[relation], seq) - 1)]
 
     def event(self, row: tuple[Any, ...]) -> Event:
-        """An event from a row of the log: seq, xid, at, relation, operation, key, old, new, actor, context."""
-        seq, xid, at, relation, operation, key, old, new, actor, context = row
+        """An event from a row of the log: seq, xid, at, relation, operation, key, next_key, old, new, actor, context."""
+        seq, xid, at, relation, operation, key, next_key, old, new, actor, context = row
         return Event(
             seq,
             int(xid),
@@ -63,4 +63,5 @@ class Layouts:
             old,
             new,
             relation,
+            next_key,
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 
-from rowcall import resources
+from rowcall import errors, resources
 from rowcall.event import Event
 from rowcall.postgres import connection as connections
 from rowcall.postgres.layouts import Layouts
@@ -35,13 +35,27 @@ class Cursor:
         _, xmax, running = self.lower.split(":")
         return {"xmax": xmax, "xip": running.split(",") if running else []}
 
+    def transactions_since(self, earlier: Cursor) -> int:
+        """How many transactions began between an earlier cursor's place in the log and this one's."""
+        return int(self.lower.split(":")[1]) - int(earlier.lower.split(":")[1])
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Consecutive events of a window, and the cursor once they are delivered."""
+    """Consecutive events of a window.
+
+    :ivar start: the cursor within the window, before them.
+    :ivar after: the cursor once all of them are delivered.
+    """
 
     events: Sequence[Event]
+    start: Cursor
     after: Cursor
+
+    def past(self, event: Event) -> Cursor:
+        """The cursor once the events up to this one are delivered."""
+        assert event.seq is not None
+        return replace(self.start, last_seq=event.seq)
 
 
 class LogReader:
@@ -60,8 +74,12 @@ class LogReader:
         """A reader over a connection of its own."""
         # Without statistics the planner takes a third of the log for new and would scan it all.
         await connection.execute("set enable_seqscan = off")
+        # Before PostgreSQL 18 that makes every plan look dear enough to be compiled, for a second each time.
+        await connection.execute("set jit = off")
         row = await (await connection.execute(_QUERIES["installation"])).fetchone()
         assert row is not None
+        if row[1]:
+            raise errors.Unreachable("The database is a standby, where nothing can be delivered: name the primary.")
         reader = cls(connection, Layouts(row[0]))
         await reader.refresh_layouts()
         return reader
@@ -72,7 +90,8 @@ class LogReader:
 
     async def refresh_layouts(self) -> None:
         """Learn what the images mean, again."""
-        self._layouts.load(await self._fetch(_QUERIES["layouts"], {}))
+        [(mark,)] = await self._fetch(_QUERIES["layout_mark"], {})
+        self._layouts.load(await self._fetch(_QUERIES["layouts"], {}), mark)
 
     async def _fetch(self, query: str, parameters: dict[str, Any]) -> list[Any]:
         cursor = connections.raw_cursor(self._connection)
@@ -96,15 +115,13 @@ class LogReader:
 
     async def _slice(self, cursor: Cursor, rows: list[Any], limit: int) -> Slice:
         found = [row[2:] for row in rows if row[2] is not None]
-        if rows and (rows[0][1] or 0) > self._layouts.newest:
+        if rows and rows[0][1] != self._layouts.mark:
             await self.refresh_layouts()
         upper = rows[0][0] if rows else cursor.upper
         assert upper is not None
-        if len(found) < limit:
-            after = Cursor(upper)
-        else:
-            after = Cursor(cursor.lower, upper, found[-1][0])
-        return Slice([self._layouts.event(row) for row in found], after)
+        start = Cursor(cursor.lower, upper, cursor.last_seq)
+        after = Cursor(upper) if len(found) < limit else replace(start, last_seq=found[-1][0])
+        return Slice([self._layouts.event(row) for row in found], start, after)
 
     async def by_seq(self, seqs: Sequence[int]) -> dict[int, Event]:
         """Events by their place."""

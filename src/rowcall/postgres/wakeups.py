@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -13,6 +13,9 @@ _QUERIES = resources.queries("wakeups")
 
 #: The channel writers ring on.
 CHANNEL = "rowcall"
+
+#: What lying down came to: we sleep, another process sleeps already, or a writer is in the middle of something.
+Place = Literal["asleep", "another", "open"]
 
 
 class Doorbell:
@@ -37,21 +40,22 @@ class Doorbell:
     async def close(self) -> None:
         await self._connection.close()
 
-    async def lie_down(self) -> bool:
-        """Tell writers to ring, if no writer is in the middle of something; False means keep polling."""
-        return self._possible and await self._ask("lie_down")
+    async def lie_down(self) -> Place:
+        """Tell writers to ring. Unless it comes to ``asleep``, they do not ring for us."""
+        if not self._possible:
+            return "open"
+        return await self._ask("lie_down")  # type: ignore[no-any-return]
 
     async def get_up(self) -> None:
         """Tell writers that reading goes on by itself."""
         await self._ask("get_up")
 
-    async def _ask(self, name: str) -> bool:
+    async def _ask(self, name: str) -> Any:
         row = await (await self._connection.execute(_QUERIES[name])).fetchone()
         assert row is not None
-        return bool(row[0])
+        return row[0]
 
     async def wait(self, timeout: float) -> bool:
         """Sleep until somebody rings, at most ``timeout`` seconds; whether somebody did."""
-        async for _ in self._connection.notifies(timeout=timeout, stop_after=1):
-            return True
-        return False
+        # To its end, as a generator left in the middle would keep the connection's lock.
+        return bool([ring async for ring in self._connection.notifies(timeout=timeout, stop_after=1)])

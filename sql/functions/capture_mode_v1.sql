@@ -1,0 +1,22 @@
+-- How inserts and deletes of a table are captured: 'statement' from transition tables, which spares bulk statements most of
+-- the cost, or 'row'. Statement level only where it cannot change the order of events: a plain table outside any
+-- inheritance, no other AFTER ROW trigger (its nested changes would draw their seqs first), no cascade onto itself, no
+-- condition on rows; and only where the event trigger sees to it that a trigger added later brings the row level back.
+-- Updates are always captured by row: pairing old with new rows costs what the statement level saves.
+-- Called by: capture_definition_v1, capture_triggers_v1.
+create function rowcall.capture_mode_v1(table_oid oid, options jsonb) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when c.relkind = 'r' and not c.relispartition and not c.relhassubclass
+      and not options ? 'when' and not coalesce((options ->> 'notify')::boolean, false)
+      and not exists (select from pg_inherits where inhrelid = table_oid)
+      and not exists (select from pg_trigger as t where t.tgrelid = table_oid and not t.tgisinternal
+                      and t.tgtype & 1 = 1 and t.tgtype & 2 = 0 and t.tgtype & 64 = 0
+                      and t.tgname not like '00\_rowcall\_%')
+      and not exists (select from pg_constraint where contype = 'f' and conrelid = table_oid and confrelid = table_oid
+                      and (confdeltype <> 'a' and confdeltype <> 'r' or confupdtype <> 'a' and confupdtype <> 'r'))
+      and exists (select from pg_event_trigger where evtname = 'rowcall_follow_ddl' and evtenabled in ('O', 'A'))
+    then 'statement' else 'row' end
+  from pg_class as c where c.oid = table_oid
+$$;

@@ -1,0 +1,26 @@
+-- What an expression for an image or a key is followed by, so that no value is lost: in rows where JSON does not hold a value
+-- (see loss_v1) the object gets the key "", which no column can have, with the text of each such value:
+-- {"id": 1, "data": null, "": {"exact": {"data": "null"}}}. Empty for tables whose types cannot lose anything.
+-- Of a key, only arrays matter: elsewhere values that JSON does not tell apart are equal to a unique index too.
+-- Called by: image_expression_v1, key_expression_v1.
+create function rowcall.exact_expression_v1(table_oid oid, options jsonb, row_name text, of_key boolean) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with losses as (
+    select name, v.value, rowcall.loss_v1(v.value, type_oid) as loss, row_number() over (order by ordinality) as position
+    from rowcall.columns_v1(table_oid, options) with ordinality
+    cross join lateral (select format('%s.%I', row_name, name)) as v (value)
+    where not redacted and rowcall.loss_v1(v.value, type_oid) is not null
+      and (not of_key or key_position is not null and rowcall.element_type_v1(type_oid) is not null)
+  ), objects as (
+    select format('jsonb_build_object(%s)', string_agg(
+      format('%L, case when %s then concat(%s) end', name, loss, value), ', ' order by position)) as object
+    from losses group by (position - 1) / 50
+  )
+  select coalesce((
+    select format(' || case when %s then jsonb_build_object('''', jsonb_build_object(''exact'', jsonb_strip_nulls(%s)))'
+      || ' else ''{}''::jsonb end', (select string_agg(loss, ' or ' order by position) from losses),
+      string_agg(object, ' || '))
+    from objects having count(*) > 0), '')
+$$;

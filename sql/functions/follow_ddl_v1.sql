@@ -1,0 +1,80 @@
+-- Keeps capture true to the tables while people change them: after DDL on a watched table, its partitions or its triggers,
+-- the functions and triggers are generated anew in the same transaction; a dropped table's history stays under its name.
+-- What goes wrong here becomes a warning, never a failed migration: capture then runs on its generic code until "rowcall sync".
+-- SECURITY DEFINER, because whoever may alter a table need not be allowed to make functions in schema rowcall.
+-- Called by: the event triggers rowcall_follow_ddl and rowcall_follow_drop, which only a superuser can make.
+
+create function rowcall.refresh_v1(relation_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform rowcall.relation_id_v1(r.oid) from rowcall.relation as r where r.id = relation_id;
+  if exists (select from rowcall.watch where relation = relation_id)
+      and not rowcall.capture_is_current_v1(relation_id) then
+    perform rowcall.install_capture_v1(relation_id);
+  end if;
+  if to_regproc('rowcall.gate_' || relation_id) is not null and not rowcall.guard_is_current_v1(relation_id) then
+    perform rowcall.install_guard_v1(relation_id);
+  end if;
+end $$;
+
+create function rowcall.follow_ddl_v1() returns event_trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_relation integer;
+begin
+  if current_setting('rowcall.installing', true) = '1' then
+    return;
+  end if;
+  for v_relation in
+    with touched as (
+      select case d.classid when 'pg_trigger'::regclass then (select tgrelid from pg_trigger where oid = d.objid)
+        when 'pg_class'::regclass then d.objid end as oid, d.classid, d.objid
+      from pg_event_trigger_ddl_commands() as d
+    )
+    select distinct r.id
+    from rowcall.relation as r
+    join pg_class as c on c.oid = r.oid
+    join touched as t on t.oid = r.oid or r.oid = pg_partition_root(t.oid)
+      or t.classid = 'pg_namespace'::regclass and t.objid = c.relnamespace
+    where r.dropped_at is null
+  loop
+    begin
+      perform rowcall.refresh_v1(v_relation);
+    exception when others then
+      raise warning 'rowcall: the capture of % was not generated anew: %', (select table_name from rowcall.relation
+        where id = v_relation), sqlerrm using hint = 'Run "rowcall sync"; until then it goes on with slower code.';
+    end;
+  end loop;
+end $$;
+
+create function rowcall.follow_drop_v1() returns event_trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update rowcall.relation as r set dropped_at = clock_timestamp()
+  from pg_event_trigger_dropped_objects() as d
+  where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.objsubid = 0 and r.dropped_at is null;
+exception when others then
+  raise warning 'rowcall: a dropped table was not noted: %', sqlerrm;
+end $$;
+
+-- ALTER TABLE … DETACH leaves statement triggers behind on what is no partition any more.
+do $$
+begin
+  if (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
+    create event trigger rowcall_follow_ddl on ddl_command_end
+      when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TABLE AS', 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE INDEX',
+        'ALTER SCHEMA')
+      execute function rowcall.follow_ddl_v1();
+    create event trigger rowcall_follow_drop on sql_drop
+      when tag in ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
+      execute function rowcall.follow_drop_v1();
+  else
+    raise notice 'rowcall: not a superuser, so no event trigger: run "rowcall sync" after changing watched tables';
+  end if;
+end $$;

@@ -1,0 +1,54 @@
+-- Partition moves as one update event. An UPDATE that moves a row to another partition reaches row triggers as a DELETE and an
+-- INSERT. Statement triggers of partitioned tables note which statement is running; while it is an UPDATE, capture holds a
+-- DELETE back until the INSERT beside it comes. If none comes (a BEFORE trigger suppressed it), it is logged as a delete.
+-- The setting is only a hint that anybody may set: what it can do wrong is delay a delete to the end of its statement.
+-- A MERGE that also deletes is logged as a delete and an insert.
+
+-- Called by: statement triggers before changes of partitioned tables and their partitions.
+create function rowcall.enter_statement_v1() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform set_config('rowcall.statements',
+    coalesce(current_setting('rowcall.statements', true), '') || lower(left(tg_op, 1)), true);
+  return null;
+end $$;
+
+-- Argument: the relation's id. Called by: statement triggers after them.
+create function rowcall.leave_statement_v1() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform set_config('rowcall.statements', left(coalesce(current_setting('rowcall.statements', true), ''), -1), true);
+  perform rowcall.flush_move_v1(tg_argv[0]::integer);
+  return null;
+end $$;
+
+-- Logs a held back delete, if there is one.
+create function rowcall.flush_move_v1(relation_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_moved record;
+begin
+  delete from rowcall.moving where xid = pg_current_xact_id_if_assigned() and relation = relation_id
+    returning moved_key, moved_old into v_moved;
+  if found then
+    insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
+    values (nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), relation_id, 'delete', v_moved.moved_key,
+      v_moved.moved_old, nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
+      nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
+  end if;
+end $$;
+
+-- The part of an image that another one says differently; as text, because 1.0 and 1.00 are equal in jsonb.
+create function rowcall.differing_v1(old jsonb, new jsonb) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(old)
+  where value::text is distinct from (new -> key)::text
+$$;

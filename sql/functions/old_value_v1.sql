@@ -1,0 +1,23 @@
+-- The statements that note one column's old value of an update in v_old, and its text where JSON does not hold the value.
+-- Called by: capture_definition_v1, for the columns that difference_v1 finds changed.
+create function rowcall.old_value_v1(column_name text, type_oid oid, encoding text, redacted boolean) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format(E'        v_old := v_old || jsonb_build_object(%L, %s);\n', column_name,
+      rowcall.value_expression_v1('old', column_name, encoding, redacted))
+    || case when loss is null or redacted then '' else format(
+      E'        if %s then\n          v_old := rowcall.with_exact_v1(v_old, %L, concat(%s));\n        end if;\n',
+      loss, column_name, value) end
+  from (select format('old.%I', column_name)) as v (value)
+  cross join lateral (select rowcall.loss_v1(value, type_oid)) as l (loss)
+$$;
+
+-- An image that also holds the text of one of its values.
+create function rowcall.with_exact_v1(image jsonb, column_name text, value text) returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select image || jsonb_build_object('', coalesce(image -> '', '{}') || jsonb_build_object('exact',
+    coalesce(image #> '{"",exact}', '{}') || jsonb_build_object(column_name, value)))
+$$;

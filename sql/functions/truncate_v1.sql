@@ -1,0 +1,48 @@
+-- The two other ways to treat a TRUNCATE: refuse it, or log every row it takes as a delete.
+
+-- Called by: statement triggers of tables watched with truncate = "forbid".
+create function rowcall.forbid_truncate_v1() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception using errcode = '42501',
+    message = format('TRUNCATE of %I.%I is forbidden by its watch', tg_table_schema, tg_table_name),
+    schema = tg_table_schema, table = tg_table_name,
+    hint = 'Use DELETE, or watch the table with truncate = "event" or "rows".';
+end $$;
+
+-- Generates the function that logs a table's rows as deletes. It reads them as rowcall_capture, which is given SELECT for it;
+-- where row-level security would hide rows from it, row_security = off makes that an error instead of a gap.
+-- Called by: install_capture_v1.
+create function rowcall.capture_rows_definition_v1(relation_id integer) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $generator$
+declare
+  v_relation rowcall.relation;
+  v_options jsonb;
+begin
+  select * into strict v_relation from rowcall.relation where id = relation_id;
+  select options into strict v_options from rowcall.watch where relation = relation_id;
+  return format($header$create or replace function rowcall.capture_rows_%s() returns trigger
+language plpgsql security definer
+%s set row_security = off
+as %L$header$,
+    relation_id,
+    rowcall.settings_clause_v1(v_relation.oid, v_options),
+    format($body$
+begin
+  execute format(%L, tg_relid::regclass);
+  return null;
+end $body$,
+      replace(format($rows$
+insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
+select nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), %s, 'delete', %s, %s,
+  nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
+  nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), '')
+from only $rows$,
+        relation_id,
+        rowcall.key_expression_v1(v_relation.oid, v_options, 'rowcall_row'),
+        rowcall.image_expression_v1(v_relation.oid, v_options, 'rowcall_row')), '%', '%%') || '%s as rowcall_row'));
+end $generator$;

@@ -1,0 +1,241 @@
+"""What capture costs the writer, against no trigger and what else people use."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from rowcall import embedded, resources
+from rowcall.migrate import upgrade
+from rowcall.postgres import declarations
+from rowcall.watch import Watch
+
+_PIECES = resources.named("bench/capture.sql")
+
+#: The yardsticks and contenders, in the order they take turns.
+CONTENDERS = ("none", "noop", "images", "generic", "notify", "rowcall")
+#: Single-row transactions by clients, and statements of 100,000 rows.
+WORKLOADS = (
+    "update@1", "update@8", "insert@1", "insert@8", "delete@1", "delete@8", "wide update@1", "wide update@8",
+    "bulk update", "bulk insert", "bulk copy", "bulk delete",
+)  # fmt: skip
+_LOGS = {"images": "bench_images_log", "generic": "bench_generic_log", "rowcall": "rowcall.event"}
+_ROWS = 100_000
+
+_SINGLE = {
+    "update": r"""\set id random(1, 100000)
+update {table} set amount = amount + 1, status = 'paid', updated_at = now() where id = :id;
+""",
+    "insert": r"""\set n random(1, 1000000)
+insert into {table} (email, name, status, amount, quantity, active, created_at, updated_at, address, notes)
+values ('user' || :n || '@example.org', 'Customer number ' || :n, 'open', :n, 1, true, now(), now(),
+  repeat('street ', 12) || :n, repeat('note ', 30) || :n);
+""",
+    "delete": r"""\set id random(1, 100000)
+delete from {table} where id = :id;
+""",
+    "wide update": r"""\set id random(1, 10000)
+update {table} set c1 = 'changed ' || :id, c2 = now(), c4 = c4 + 1 where id = :id;
+""",
+}
+
+
+@dataclass(slots=True)
+class Results:
+    """Measurements by workload and contender; the last figure of a workload is its median."""
+
+    samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def add(self, workload: str, contender: str, value: float) -> None:
+        """Note one measurement."""
+        self.samples.setdefault(workload, {}).setdefault(contender, []).append(value)
+
+    def median(self, workload: str, contender: str) -> float:
+        """The median of a contender's measurements."""
+        return statistics.median(self.samples[workload][contender])
+
+    def ratio(self, workload: str, contender: str, yardstick: str) -> float:
+        """How a contender's median compares with a yardstick's."""
+        return self.median(workload, contender) / self.median(workload, yardstick)
+
+
+class CaptureBench:
+    """One server, one database, one table a contender; every workload goes round the contenders in turn.
+
+    :param rounds: how often each contender has its turn.
+    :param seconds: how long a turn of single-row transactions lasts.
+    """
+
+    def __init__(
+        self,
+        server: embedded.Server,
+        *,
+        rounds: int,
+        seconds: int,
+        contenders: Sequence[str] = CONTENDERS,
+        report: Callable[[str], None],
+    ) -> None:
+        self._server = server
+        self._rounds = rounds
+        self._seconds = seconds
+        self._contenders = contenders
+        self._report = report
+        self._dsn = server.dsn("postgres")
+        self._connection = psycopg.connect(self._dsn, autocommit=True)
+        self._copy_data = b""
+        self.results = Results()
+
+    def run(self, workloads: Sequence[str]) -> Results:
+        """Measure the named workloads: single-row ones as ``update@8``, bulk ones as ``bulk update``."""
+        self._set_up()
+        for workload in workloads:
+            self._report(workload)
+            for _ in range(self._rounds):
+                for contender in self._contenders:
+                    self._turn(workload, contender)
+        self._connection.close()
+        return self.results
+
+    def _set_up(self) -> None:
+        upgrade(self._dsn)
+        for contender in self._contenders:
+            for prefix in ("bench", "wide"):
+                self._create(prefix, contender)
+
+        query = _text("copy_data", f"bench_{self._contenders[0]}").as_string()
+        with self._connection.cursor().copy(query) as copy:
+            self._copy_data = b"".join(bytes(block) for block in copy)
+
+    def _create(self, prefix: str, contender: str) -> None:
+        table = f"{prefix}_{contender}"
+        if prefix == "bench":
+            self._connection.execute(_text("table", table))
+            self._connection.execute(_text("fill", table), {"first": 1, "last": _ROWS})
+            self._connection.execute(
+                sql.SQL("alter table {} alter id restart with {}").format(sql.Identifier(table), _ROWS + 1)
+            )
+        else:
+            for name in ("wide_table", "wide_fill"):
+                row = self._connection.execute(_text(name, table), {"table": table}).fetchone()
+                assert row is not None
+                self._connection.execute(row[0])
+        self._install(prefix, contender, table)
+        self._connection.execute(sql.SQL("vacuum (freeze, analyze) {}").format(sql.Identifier(table)))
+
+    def _install(self, prefix: str, contender: str, table: str) -> None:
+        if contender == "rowcall":
+            declarations.watch(self._connection, Watch.of(table), "bench")
+        elif contender != "none":
+            statements = _text(contender, table).as_string(self._connection)
+            wanted = statements if prefix == "bench" else "create trigger" + statements.split("create trigger")[1]
+            self._connection.execute(wanted)
+
+    def _turn(self, workload: str, contender: str) -> None:
+        self._clear(contender)
+        if workload.startswith("bulk"):
+            self.results.add(workload, contender, self._bulk(workload.removeprefix("bulk "), contender))
+        else:
+            kind, _, clients = workload.partition("@")
+            self._single(workload, kind, contender, int(clients))
+
+    def _clear(self, contender: str) -> None:
+        """An empty log and no dead rows, so that turns do not pay for earlier ones."""
+        if contender in _LOGS:
+            # The log refuses TRUNCATE to everybody; this connection's triggers sleep.
+            self._connection.execute("set session_replication_role = replica")
+            self._connection.execute(f"truncate {_LOGS[contender]}")
+            self._connection.execute("set session_replication_role = origin")
+        self._connection.execute("checkpoint")
+
+    def _single(self, workload: str, kind: str, contender: str, clients: int) -> None:
+        table = f"{'wide' if kind == 'wide update' else 'bench'}_{contender}"
+        if kind == "delete":
+            self._refill(table)
+        script = Path(self._server.log).parent / f"{contender}.pgbench"
+        script.write_text(_SINGLE[kind].replace("{table}", table))
+        script.chmod(0o644)
+        before = self._wal()
+        done, rate = self._pgbench(script, clients)
+        self.results.add(workload, contender, rate)
+        self.results.add(f"{workload} WAL bytes", contender, (self._wal() - before) / done)
+        if contender in _LOGS and kind != "delete":
+            self.results.add(f"{workload} log bytes", contender, self._log_size(contender) / done)
+        self._connection.execute(sql.SQL("vacuum {}").format(sql.Identifier(table)))
+
+    def _pgbench(self, script: Path, clients: int) -> tuple[int, float]:
+        command = [
+            *(self._server.bin_directory / "pgbench", "-n", "-M", "prepared", "-f", script),
+            *("-c", clients, "-j", min(clients, 2), "-T", self._seconds),
+            *("-h", self._server.socket_directory, "-p", embedded.PORT, "-U", "postgres", "postgres"),
+        ]
+        said = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout
+        figures = dict(line.split(" = ", 1) for line in said.splitlines() if " = " in line)
+        done = next(line for line in said.splitlines() if line.startswith("number of transactions actually"))
+        return int(done.split(": ")[1].split("/")[0]), float(figures["tps"].split(" ", maxsplit=1)[0])
+
+    def _bulk(self, kind: str, contender: str) -> float:
+        """Seconds for 100,000 rows in one statement, rolled back; the table stays as it was."""
+        table = f"bench_{contender}"
+        statements: dict[str, Callable[[psycopg.Connection[Any]], None]] = {
+            "update": lambda c: _execute(
+                c, "update {} set amount = amount + 1, status = 'paid', updated_at = now() where id <= 100000", table
+            ),
+            "insert": lambda c: _fill(c, table),
+            "delete": lambda c: _execute(c, "delete from {} where id <= 100000", table),
+            "copy": lambda c: self._copy(c, table),
+        }
+        if kind == "delete":
+            self._refill(table)
+        with self._connection.transaction(force_rollback=True):
+            started = time.perf_counter()
+            statements[kind](self._connection)
+            elapsed = time.perf_counter() - started
+        self._connection.execute(sql.SQL("vacuum {}").format(sql.Identifier(table)))
+        return elapsed
+
+    def _copy(self, connection: psycopg.Connection[Any], table: str) -> None:
+        with connection.cursor().copy(sql.SQL("copy {} from stdin").format(sql.Identifier(table))) as copy:
+            copy.write(self._copy_data)
+
+    def _refill(self, table: str) -> None:
+        self._connection.execute("set session_replication_role = replica")
+        self._connection.execute(sql.SQL("truncate {}").format(sql.Identifier(table)))
+        self._connection.execute(_text("fill", table), {"first": 1, "last": _ROWS})
+        self._connection.execute("set session_replication_role = origin")
+        self._connection.execute(sql.SQL("vacuum (freeze, analyze) {}").format(sql.Identifier(table)))
+
+    def _wal(self) -> int:
+        row = self._connection.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _log_size(self, contender: str) -> int:
+        """Bytes of the log with its indexes."""
+        query = """select coalesce((select sum(pg_total_relation_size(relid)) from pg_partition_tree(%(log)s::regclass)
+            where isleaf), pg_total_relation_size(%(log)s::regclass))"""
+        row = self._connection.execute(query, {"log": _LOGS[contender]}).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def _execute(connection: psycopg.Connection[Any], statement: str, table: str) -> None:
+    connection.execute(sql.SQL(statement).format(sql.Identifier(table)))
+
+
+def _fill(connection: psycopg.Connection[Any], table: str) -> None:
+    connection.execute(_text("fill", table), {"first": 10_000_001, "last": 10_000_000 + _ROWS})
+
+
+def _text(name: str, table: str) -> sql.Composed:
+    """A piece of the bench's file with the table's name put in."""
+    parts = [sql.SQL(part) for part in _PIECES[name].split("{table}")]
+    # A table's name is made here from the contenders' names, never by a user.
+    return sql.SQL(table).join(parts)

@@ -1,0 +1,40 @@
+"""Which rows have events set aside, so that later events of theirs wait in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rowcall.event import Event
+
+Key = bytes | None
+
+
+class ParkedKeys:
+    """The keys of parked events, by relation. None stands for every key of a table: a truncate has none of its own."""
+
+    def __init__(self, rows: Iterable[tuple[int, Key]] = ()) -> None:
+        self._keys: dict[int, set[Key]] = {}
+        for relation, key in rows:
+            self._keys.setdefault(relation, set()).add(key)
+
+    def copy(self) -> ParkedKeys:
+        """The same keys, to add to."""
+        return ParkedKeys((relation, key) for relation, keys in self._keys.items() for key in keys)
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def add(self, event: Event) -> None:
+        """Note that an event is parked."""
+        keys = self._keys.setdefault(event.relation, set())
+        keys.add(event.raw_key)
+        if event.raw_next_key is not None:
+            keys.add(event.raw_next_key)
+
+    def block(self, event: Event) -> bool:
+        """Whether an event has to wait behind one that is parked. One that changed its row's key is of both keys."""
+        keys = self._keys.get(event.relation)
+        if keys is None:
+            return False
+        own = {event.raw_key, event.raw_next_key} - {None}
+        return not own or None in keys or not own.isdisjoint(keys)
