@@ -52,6 +52,7 @@ FUNCTIONS = (
     "capture_when_v1",
     "capture_triggers_v1",
     "capture_tables_v1",
+    "stale_triggers_v1",
     "trigger_is_current_v1",
     "capture_is_current_v1",
     "capture_is_enabled_v1",

@@ -14,6 +14,7 @@ as $$
       = md5(rowcall.capture_bulk_definition_v1(relation_id))
     and obj_description(to_regproc('rowcall.capture_rows_' || relation_id), 'pg_proc')
       = md5(rowcall.capture_rows_definition_v1(relation_id))
+    and not exists (select from rowcall.stale_triggers_v1(relation_id))
     and not exists (select from rowcall.capture_triggers_v1(relation_id) as w
                     where not rowcall.trigger_is_current_v1(w.table_oid, w.name, w.statement))
 $$;

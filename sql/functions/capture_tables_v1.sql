@@ -8,4 +8,7 @@ as $$
   select r.oid from rowcall.relation as r where r.id = relation_id
   union
   select t.relid from rowcall.relation as r cross join lateral pg_partition_tree(r.oid) as t where r.id = relation_id
+  union
+  select t.tgrelid from pg_trigger as t
+  where t.tgfoid = to_regproc('rowcall.leave_statement_v1') and t.tgargs = convert_to(relation_id::text, 'UTF8') || '\x00'
 $$;

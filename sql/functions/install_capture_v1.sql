@@ -21,16 +21,14 @@ begin
     select distinct w.table_oid::regclass as table_oid from rowcall.capture_triggers_v1(relation_id) as w
     where w.statement like '%execute function rowcall.capture\_rows\_%'
   loop
+    execute format('grant usage on schema %I to rowcall_capture', (select n.nspname from pg_class as c
+      join pg_namespace as n on n.oid = c.relnamespace where c.oid = v_trigger.table_oid));
     execute format('grant select on %s to rowcall_capture', v_trigger.table_oid);
   end loop;
   for v_trigger in
-    select t.tgname, t.tgrelid::regclass as table_oid from rowcall.capture_tables_v1(relation_id) as c
-    join pg_trigger as t on t.tgrelid = c.table_oid
-    where t.tgname ~ '^0[01]_rowcall_' and not t.tgisinternal and t.tgparentid = 0
-      and not exists (select from rowcall.capture_triggers_v1(relation_id) as w
-                      where w.name = t.tgname and w.table_oid = t.tgrelid)
+    select s.name, s.table_oid::regclass as table_oid from rowcall.stale_triggers_v1(relation_id) as s
   loop
-    execute format('drop trigger %I on %s', v_trigger.tgname, v_trigger.table_oid);
+    execute format('drop trigger %I on %s', v_trigger.name, v_trigger.table_oid);
   end loop;
   for v_trigger in
     select * from rowcall.capture_triggers_v1(relation_id) as w

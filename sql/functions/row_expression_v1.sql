@@ -15,15 +15,15 @@ as $$
   ), readers as (
     select name, position, case
       -- JSON in JSON has to be read by itself: a part of the image has lost its SQL NULL, its spaces and \u0000.
-      when encoding = 'json' then format('coalesce(exact ->> %1$L, image ->> %1$L)::%2$s', name, type)
-      when encoding = 'jsons' then format('rowcall.texts_v1(coalesce(exact -> %1$L, image -> %1$L))::%2$s', name, type)
-      when base = 'jsonb'::regtype then format('coalesce((exact ->> %1$L)::jsonb, nullif(image -> %1$L, ''null''))::%2$s', name, type)
+      when encoding = 'json' then format('coalesce(apart.exact ->> %1$L, given.image ->> %1$L)::%2$s', name, type)
+      when encoding = 'jsons' then format('rowcall.texts_v1(coalesce(apart.exact -> %1$L, given.image -> %1$L))::%2$s', name, type)
+      when base = 'jsonb'::regtype then format('coalesce((apart.exact ->> %1$L)::jsonb, nullif(given.image -> %1$L, ''null''))::%2$s', name, type)
       end as reader
     from columns
   )
   select format('(select row(%1$s)::%2$s from (select %3$s) as given (image)'
-      || ' cross join lateral (select coalesce(image #> ''{"",exact}'', ''{}'')) as apart (exact)'
-      || ' cross join lateral jsonb_populate_record(null::%2$s, image - %4$L::text[] || (exact - %4$L::text[])) as plain)',
+      || ' cross join lateral (select coalesce(given.image #> ''{"",exact}'', ''{}'')) as apart (exact)'
+      || ' cross join lateral jsonb_populate_record(null::%2$s, given.image - %4$L::text[] || (apart.exact - %4$L::text[])) as plain)',
     string_agg(coalesce(reader, format('plain.%I', name)), ', ' order by position), table_oid::regclass, image,
     array_append(array_agg(name) filter (where reader is not null), ''))
   from readers

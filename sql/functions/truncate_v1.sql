@@ -13,7 +13,7 @@ begin
 end $$;
 
 -- Generates the function that logs a table's rows as deletes. It reads them as rowcall_capture, which is given SELECT for it;
--- where row-level security would hide rows from it, row_security = off makes that an error instead of a gap.
+-- where it may not, or row-level security would hide rows from it, one truncate event says which table was emptied.
 -- Called by: install_capture_v1.
 create function rowcall.capture_rows_definition_v1(relation_id integer) returns text
 language plpgsql stable
@@ -35,6 +35,16 @@ as %L$header$,
 begin
   execute format(%L, tg_relid::regclass);
   return null;
+exception when others then
+  -- Never a failed TRUNCATE because of us: without the rows, but with the name of the table they were in.
+  raise warning 'rowcall: the rows of %% could not be logged one by one: %%', tg_relid::regclass, sqlerrm
+    using hint = 'Run "rowcall sync": it gives rowcall_capture the right to read them.';
+  insert into rowcall.event (seq, xid, at, relation, operation, old, actor, context, db_user, db_role, application_name)
+  values (nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), %s, 'truncate',
+    jsonb_build_object('', jsonb_build_object('table', tg_relid::regclass::text)),
+    nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
+    nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
+  return null;
 end $body$,
       replace(format($rows$
 insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
@@ -44,5 +54,6 @@ select nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), %s
 from only $rows$,
         relation_id,
         rowcall.key_expression_v1(v_relation.oid, v_options, 'rowcall_row'),
-        rowcall.image_expression_v1(v_relation.oid, v_options, 'rowcall_row')), '%', '%%') || '%s as rowcall_row'));
+        rowcall.image_expression_v1(v_relation.oid, v_options, 'rowcall_row')), '%', '%%') || '%s as rowcall_row',
+      relation_id));
 end $generator$;

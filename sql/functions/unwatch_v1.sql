@@ -21,6 +21,9 @@ begin
   loop
     execute format('drop trigger %I on %s', v_trigger.tgname, v_trigger.table_oid);
   end loop;
+  for v_trigger in select c.table_oid::regclass as table_oid from rowcall.capture_tables_v1(v_relation) as c loop
+    execute format('revoke select on %s from rowcall_capture', v_trigger.table_oid);
+  end loop;
   execute format('drop function if exists rowcall.capture_%1$s(), rowcall.capture_bulk_%1$s(),
     rowcall.capture_rows_%1$s()', v_relation);
   return true;

@@ -126,7 +126,10 @@ def _multiranges(of: Literals) -> Literals:
 
 
 def _record(*fields: Literals) -> Literals:
-    field = [st.just("") | values.map(lambda text: '"' + text.replace("\\", "\\\\").replace('"', '""') + '"') for values in fields]
+    field = [
+        st.just("") | values.map(lambda text: '"' + text.replace("\\", "\\\\").replace('"', '""') + '"')
+        for values in fields
+    ]
     return st.tuples(*field).map(lambda found: "(" + ",".join(found) + ")")
 
 
@@ -135,7 +138,9 @@ _inner_pairs = _record(_doubles, texts)
 _pairs = _record(_ints, texts, _timestamps, _moods, arrays(_ints), _inner_pairs, _jsonb_texts)
 _int_ranges = ranges("[1,5)", "(,3]", "[2,2]", "[7,)")
 _date_ranges = ranges("[2026-01-01,2026-02-01)", "[,infinity)", "(0044-03-15 BC,2026-01-01]")
-_timestamp_ranges = ranges('["2026-01-01 10:00:00.5","2026-02-01 00:00:00")', '["0044-03-15 12:00:00 BC",infinity]', "[-infinity,]")
+_timestamp_ranges = ranges(
+    '["2026-01-01 10:00:00.5","2026-02-01 00:00:00")', '["0044-03-15 12:00:00 BC",infinity]', "[-infinity,]"
+)
 
 _BUILT_IN: Sequence[tuple[str, Literals]] = (
     ("boolean", _some("t", "f")),
@@ -159,7 +164,8 @@ _BUILT_IN: Sequence[tuple[str, Literals]] = (
     ("date", _dates),
     ("timestamp without time zone", _timestamps),
     ("timestamp with time zone", _timestamps),
-    ("timestamp(2) with time zone", _timestamps),
+    # The last moment would be rounded up to one that PostgreSQL itself cannot read back.
+    ("timestamp(2) with time zone", _timestamps.filter(lambda text: not text.startswith("294276"))),
     ("time without time zone", _times),
     ("time with time zone", _offset_times),
     ("interval", _intervals),
@@ -250,7 +256,12 @@ _USERS: Sequence[tuple[str, Literals, bool]] = (
 )
 
 _XML: Sequence[tuple[str, Literals]] = (
-    ("xml", _some("<a/>", "text", '<?xml version="1.0" encoding="UTF-8"?><a  b="1"/>', '<?xml version="1.1"?><a/>', "", "&lt;")),
+    (
+        "xml",
+        _some(
+            "<a/>", "text", '<?xml version="1.0" encoding="UTF-8"?><a  b="1"/>', '<?xml version="1.1"?><a/>', "", "&lt;"
+        ),
+    ),
     ("xml[]", arrays(_some("<a/>", '<?xml version="1.0" encoding="UTF-8"?><a>"</a>'))),
 )
 

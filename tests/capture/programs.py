@@ -49,7 +49,7 @@ class Table:
     """A table to be made: columns, those of its key, and how it is kept.
 
     :ivar keyed_by: 'primary key', 'replica identity' or 'nothing'.
-    :ivar stored: 'plain', 'unlogged' or 'partitioned', the latter by the integer column "part".
+    :ivar stored: 'plain' or 'partitioned', the latter by the integer column "part".
     """
 
     columns: tuple[Column, ...]
@@ -58,11 +58,12 @@ class Table:
     stored: str
 
     def definition(self, name: sql.Composable) -> sql.Composed:
-        columns = [sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.kind.type)) for column in self.columns]
+        columns = [
+            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.kind.type)) for column in self.columns
+        ]
         if self.keyed_by == "primary key":
             columns.append(sql.SQL("primary key ({})").format(self._names(self.key)))
-        return sql.SQL("create {unlogged} table {name} ({columns}) {partitioned}").format(
-            unlogged=sql.SQL("unlogged" if self.stored == "unlogged" else ""),
+        return sql.SQL("create table {name} ({columns}) {partitioned}").format(
             name=name,
             columns=sql.SQL(", ").join(columns),
             partitioned=sql.SQL("partition by list (part)" if self.stored == "partitioned" else ""),
@@ -115,17 +116,18 @@ class Program:
 
 
 @st.composite
-def tables(draw: st.DrawFn, kinds: Sequence[Kind]) -> Table:
+def tables(draw: st.DrawFn, kinds: Sequence[Kind], stored: str) -> Table:
     names = draw(st.lists(st.sampled_from(_NAMES), min_size=1, max_size=6, unique=True))
     columns = [Column(name, draw(st.sampled_from(kinds))) for name in names]
-    stored = draw(st.sampled_from(("plain", "plain", "unlogged", "partitioned")))
     possible = [column for column in columns if column.kind.ordered]
     key = draw(st.lists(st.sampled_from(possible), max_size=3, unique=True)) if possible else []
     if stored == "partitioned":
         part = Column("part", Kind("integer", st.sampled_from(["1", "2", "3", "4"])))
         columns.append(part)
         key.append(part)
-    keyed_by = draw(st.sampled_from(("primary key", "primary key", "replica identity", "nothing"))) if key else "nothing"
+    keyed_by = (
+        draw(st.sampled_from(("primary key", "primary key", "replica identity", "nothing"))) if key else "nothing"
+    )
     if stored == "partitioned" and keyed_by == "replica identity":
         keyed_by = "nothing"
     return Table(tuple(columns), tuple(key), keyed_by, stored)
@@ -161,7 +163,9 @@ class _Statements:
         return sql.SQL("{} = {}").format(sql.Identifier(column.name), source)
 
     def assignments(self) -> st.SearchStrategy[sql.Composable]:
-        several = st.lists(self.assignment(self), min_size=1, max_size=3, unique_by=lambda part: repr(part).split("=")[0])
+        several = st.lists(
+            self.assignment(self), min_size=1, max_size=3, unique_by=lambda part: repr(part).split("=")[0]
+        )
         return several.map(sql.SQL(", ").join)
 
     def some_rows(self) -> st.SearchStrategy[sql.Composable]:
@@ -171,7 +175,9 @@ class _Statements:
             lambda part: sql.SQL(
                 "true"
                 if part == "true"
-                else "(t.tableoid, t.ctid) in (select s.tableoid, s.ctid from {t} as s order by s.tableoid, s.ctid " + part + ")"
+                else "(t.tableoid, t.ctid) in (select s.tableoid, s.ctid from {t} as s order by s.tableoid, s.ctid "
+                + part
+                + ")"
             ).format(t=self.name)
         )
 
@@ -195,7 +201,9 @@ class _Statements:
         # In a SET the names are ambiguous no more once the table has another name than its columns.
         action = st.just(sql.SQL("do nothing")) | update
         return st.tuples(self.row(), action).map(
-            lambda parts: self.format("insert into {t} as t values {row} on conflict {action}", row=parts[0], action=parts[1])
+            lambda parts: self.format(
+                "insert into {t} as t values {row} on conflict {action}", row=parts[0], action=parts[1]
+            )
         )
 
     def copied(self) -> st.SearchStrategy[Statement]:
@@ -238,12 +246,22 @@ class _Statements:
     def setting(self) -> st.SearchStrategy[Statement]:
         return st.sampled_from(sorted(_SETTINGS)).flatmap(
             lambda name: st.sampled_from(_SETTINGS[name]).map(
-                lambda value: self.format("select set_config({name}, {value}, false)", name=sql.Literal(name), value=sql.Literal(value))
+                lambda value: self.format(
+                    "select set_config({name}, {value}, false)", name=sql.Literal(name), value=sql.Literal(value)
+                )
             )
         )
 
     def any(self) -> st.SearchStrategy[Statement]:
-        found = [self.insert(), self.insert(), self.update(), self.update(), self.delete(), self.truncate(), self.copied()]
+        found = [
+            self.insert(),
+            self.insert(),
+            self.update(),
+            self.update(),
+            self.delete(),
+            self.truncate(),
+            self.copied(),
+        ]
         found += [self.merge(), self.failing(), self.setting()]
         if self.table.keyed_by == "primary key":
             found.append(self.upsert())
@@ -251,8 +269,8 @@ class _Statements:
 
 
 @st.composite
-def programs(draw: st.DrawFn, kinds: Sequence[Kind], name: sql.Identifier) -> Program:
-    table = draw(tables(kinds))
+def programs(draw: st.DrawFn, kinds: Sequence[Kind], name: sql.Identifier, stored: str) -> Program:
+    table = draw(tables(kinds, stored))
     statement = _Statements(table, name).any()
     inner = st.builds(Block, st.lists(statement, min_size=1, max_size=3), st.booleans())
     outer = st.builds(Block, st.lists(statement | inner, min_size=1, max_size=5), st.sampled_from((True, True, False)))

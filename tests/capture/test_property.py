@@ -20,45 +20,62 @@ from tests.capture.replay import assert_replayed
 _EXAMPLES = int(os.environ.get("ROWCALL_PROPERTY_EXAMPLES", "0"))
 _schemas = count(1)
 
+Kinds = Callable[[], Sequence[Kind]]
+
 
 @pytest.fixture(scope="module")
-def kinds(kinds_dsn: str) -> Callable[[], Sequence[Kind]]:
+def kinds(kinds_dsn: str) -> Kinds:
     """A function, because Hypothesis prints what a test was given."""
     with psycopg.connect(kinds_dsn, autocommit=True) as connection:
         found = available(connection)
     return lambda: found
 
 
+def _bounded(examples: int) -> settings:
+    return settings(
+        max_examples=_EXAMPLES or examples,
+        deadline=None,
+        derandomize=not _EXAMPLES,
+        database=None,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 @pytest.mark.timeout(0 if _EXAMPLES else 120)
-@settings(
-    max_examples=_EXAMPLES or 100,
-    deadline=None,
-    derandomize=not _EXAMPLES,
-    database=None,
-    phases=(Phase.explicit, Phase.generate, Phase.shrink),
-    suppress_health_check=list(HealthCheck),
-)
+@_bounded(80)
 @given(data=st.data())
-def test_the_log_says_what_the_table_is(kinds_dsn: str, kinds: Callable[[], Sequence[Kind]], data: st.DataObject) -> None:
+def test_the_log_says_what_the_table_is(kinds_dsn: str, kinds: Kinds, data: st.DataObject) -> None:
+    _play(kinds_dsn, kinds(), "plain", data)
+
+
+@pytest.mark.timeout(0 if _EXAMPLES else 120)
+@_bounded(30)
+@given(data=st.data())
+def test_the_log_says_what_the_partitioned_table_is(kinds_dsn: str, kinds: Kinds, data: st.DataObject) -> None:
+    _play(kinds_dsn, kinds(), "partitioned", data)
+
+
+def _play(dsn: str, kinds: Sequence[Kind], stored: str, data: st.DataObject) -> None:
     schema = f"property_{next(_schemas)}"
     name = sql.Identifier(schema, 'The "table"')
-    program = data.draw(programs(kinds(), name))
-    with psycopg.connect(kinds_dsn, autocommit=True) as connection:
-        _play(connection, schema, name, program)
+    program = data.draw(programs(kinds, name, stored))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+        try:
+            _check(connection, schema, name, program)
+        finally:
+            connection.execute("reset all")
+            connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
 
 
-def _play(connection: psycopg.Connection[object], schema: str, name: sql.Identifier, program: Program) -> None:
+def _check(connection: psycopg.Connection[object], schema: str, name: sql.Identifier, program: Program) -> None:
+    definition = program.table.definition(name)
+    note(definition.as_string(None))
+    for statement in (definition, *program.table.completion(name, schema)):
+        connection.execute(statement)
     table = name.as_string(None)
-    connection.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
-    try:
-        note(program.table.definition(name).as_string(None))
-        connection.execute(program.table.definition(name))
-        for statement in program.table.completion(name, schema):
-            connection.execute(statement)
-        connection.execute("select rowcall.watch_v1(%s::regclass, '{}', 'tests')", [table])
-        run(connection, program.blocks)
-        connection.execute("reset all")
-        assert_replayed(connection, table)
-    finally:
-        connection.execute("reset all")
-        connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
+    connection.execute("select rowcall.watch_v1(%s::regclass, '{}', 'tests')", [table])
+    run(connection, program.blocks)
+    connection.execute("reset all")
+    assert_replayed(connection, table)

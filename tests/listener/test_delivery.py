@@ -455,13 +455,7 @@ def test_a_layout_that_was_committed_late_is_not_missed(
 ) -> None:
     """Of two layouts made at once, the one that drew the smaller number commits last, under a running listener."""
     database.execute("create table one (id int primary key); create table two (id int primary key)")
-    app = app_with(recorder)
-    app.watch("one")
-    sync(app, dsn)
     late = connect()
-    late.execute("alter table one add at date")
-    late.execute("select rowcall.record_layout_v1(id) from rowcall.relation where table_name = 'one'")
-    app.watch("two")
 
     def commit_late(event: Event) -> None:
         recorder(event)
@@ -469,8 +463,12 @@ def test_a_layout_that_was_committed_late_is_not_missed(
             late.commit()
             database.execute("insert into one values (1, '2026-11-22')")
 
-    app.after("*", name="all")(commit_late)
+    app = app_with(commit_late, "*")
+    app.watch("one")
     sync(app, dsn)
+    late.execute("alter table one add at date")
+    late.execute("select rowcall.record_layout_v1(id) from rowcall.relation where table_name = 'one'")
+    database.execute("select rowcall.watch_v1('two', '{}', 'early')")
     database.execute("insert into two values (1)")
     drain(app, dsn)
     assert [event.table for event in recorder.events] == ["public.two", "public.one"]
