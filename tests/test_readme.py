@@ -140,7 +140,8 @@ class Terminal:
 
         def attempt() -> bool:
             actual = self.type(shown.command)
-            assert fits(shown.output, actual), f"{block}: $ {shown.command}\n{actual}\n--- shown:\n{shown.output}"
+            if not fits(shown.output, actual):
+                raise AssertionError(f"{block}: $ {shown.command}\n{actual}\n--- shown:\n{shown.output}")
             return True
 
         eventually(attempt, timeout=10.0 if READING.match(shown.command) else 0.0)

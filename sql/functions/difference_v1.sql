@@ -1,14 +1,14 @@
 -- The condition under which an update changed a column. Comparing binary images (the function behind *<>) sees what equality
--- of the type hides: scale of a numeric, case of a citext, -0, spaces in a json; it runs no operator of a
--- user's. Where equal means identical, IS DISTINCT FROM says the same for less.
+-- of the type hides: scale of a numeric, case of a citext, -0, spaces in a json; it runs no operator and no cast of a
+-- user's. Where equal means identical, IS DISTINCT FROM says the same for less, as long as the column has that type.
 -- Called by: the generator.
 create function rowcall.difference_v1(column_name text, type_oid oid) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format(case
+  select case
     when type_oid = any ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea,xid8,"char"}'::regtype[])
-      then 'old.%1$I is distinct from new.%1$I'
-    else 'pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))'
-  end, column_name)
+      then format('(%s or old.%2$I is distinct from new.%2$I)', rowcall.drift_v1(format('old.%I', column_name), type_oid), column_name)
+    else format('pg_catalog.record_image_ne(row(old.%1$I), row(new.%1$I))', column_name)
+  end
 $$;

@@ -8,14 +8,14 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with losses as (
-    select name, v.value, rowcall.loss_v1(v.value, type_oid) as loss, row_number() over (order by ordinality) as position
+    select name, rowcall.exact_value_v1(v.value, encoding) as text, rowcall.loss_v1(v.value, type_oid) as loss, row_number() over (order by ordinality) as position
     from rowcall.columns_v1(table_oid, options) with ordinality
     cross join lateral (select format('%s.%I', row_name, name)) as v (value)
     where not redacted and rowcall.loss_v1(v.value, type_oid) is not null
       and (not of_key or key_position is not null and rowcall.element_type_v1(type_oid) is not null)
   ), objects as (
     select format('jsonb_build_object(%s)', string_agg(
-      format('%L, case when %s then concat(%s) end', name, loss, value), ', ' order by position)) as object
+      format('%L, case when %s then %s end', name, loss, text), ', ' order by position)) as object
     from losses group by (position - 1) / 50
   )
   select coalesce((

@@ -17,7 +17,7 @@ begin
   return request;
 end $$;
 
--- Submits: {…, "handlers", "timeout_ms", "on_unavailable"}.
+-- Submits: {…, "at", "handlers", "timeout_ms", "on_unavailable"}. The deadline counts from when the writer asked.
 create function rowcall.gate_submit_v1(request jsonb) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -26,7 +26,8 @@ declare
   v_id bigint;
 begin
   insert into rowcall.request (body, expires_at)
-    values (rowcall.gate_body_v1(request), clock_timestamp() + make_interval(secs => (request ->> 'timeout_ms')::integer / 1000.0))
+    values (rowcall.gate_body_v1(request),
+      (request ->> 'at')::timestamptz + make_interval(secs => (request ->> 'timeout_ms')::integer / 1000.0))
     returning id into v_id;
   perform pg_notify('rowcall_gate', '');
   return v_id;

@@ -5,14 +5,20 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with columns as (
-    select a.attname::text as name, rowcall.encoding_v1(a.atttypid) as encoding, c.name is null as dropped, c.redacted
+    select a.attname::text as name, a.attnum as position, a.atttypid as type_oid, rowcall.encoding_v1(a.atttypid) as encoding,
+      c.name is null as dropped, c.redacted,
+      a.attgenerated = 'v' as virtual
     from pg_attribute as a
     left join rowcall.columns_v1(table_oid, options) as c on c.name = a.attname::text
     where a.attrelid = table_oid and a.attnum > 0 and not a.attisdropped
   )
-  -- Not just the row's name, which could be a column's.
-  select format('to_jsonb(%s.*)', row_name)
-    || case when bool_or(dropped) then format(' - %L::text[]', array_agg(name) filter (where dropped)) else '' end
+  -- A virtual column cannot be asked for its type in a transition table, nor be of a user's type.
+  select format('case when %s then rowcall.drifted_v1(''{}''::jsonb) else to_jsonb(%s.*)%s end',
+    string_agg(rowcall.drift_v1(format('%s.%I', row_name, name), type_oid), ' or ' order by position)
+      filter (where not virtual),
+    -- Not just the row's name, which could be a column's.
+    row_name,
+    case when bool_or(dropped) then format(' - %L::text[]', array_agg(name) filter (where dropped)) else '' end)
   from columns
   having not bool_or(encoding <> 'plain' or coalesce(redacted, false))
 $$;
@@ -28,7 +34,7 @@ as $$
     select string_agg(format('jsonb_build_object(%s)', pairs), ' || ' order by chunk)
     from (
       select (ordinality - 1) / 50 as chunk,
-        string_agg(format('%L, %s', name, rowcall.value_expression_v1(row_name, name, encoding, redacted)), ', '
+        string_agg(format('%L, %s', name, rowcall.value_expression_v1(row_name, name, type_oid, encoding, redacted)), ', '
                    order by ordinality) as pairs
       from rowcall.columns_v1(table_oid, options) with ordinality
       group by 1

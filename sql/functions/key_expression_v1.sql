@@ -6,7 +6,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(
     (select format('jsonb_build_object(%s)', string_agg(
-       format('%L, %s', name, rowcall.value_expression_v1(row_name, name, encoding, redacted)), ', '
+       format('%L, %s', name, rowcall.value_expression_v1(row_name, name, type_oid, encoding, redacted)), ', '
        order by key_position)) || rowcall.exact_expression_v1(table_oid, options, row_name, true)
      from rowcall.columns_v1(table_oid, options) where key_position is not null
      having count(*) > 0),

@@ -27,3 +27,11 @@ as $$
     from rowcall.element_type_v1(type_oid) as e (element)
   ) as types
 $$;
+
+-- The expression for the text of such a value. Not what an array of xml prints as, which drops declarations.
+create function rowcall.exact_value_v1(value text, encoding text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format(case encoding when 'jsons' then 'concat(%s::text[])' else 'concat(%s)' end, value)
+$$;

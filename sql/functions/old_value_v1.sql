@@ -5,10 +5,10 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select format(E'        v_old := v_old || jsonb_build_object(%L, %s);\n', column_name,
-      rowcall.value_expression_v1('old', column_name, encoding, redacted))
+      rowcall.value_expression_v1('old', column_name, type_oid, encoding, redacted))
     || case when loss is null or redacted then '' else format(
-      E'        if %s then\n          v_old := rowcall.with_exact_v1(v_old, %L, concat(%s));\n        end if;\n',
-      loss, column_name, value) end
+      E'        if %s then\n          v_old := rowcall.with_exact_v1(v_old, %L, %s);\n        end if;\n',
+      loss, column_name, rowcall.exact_value_v1(value, encoding)) end
   from (select format('old.%I', column_name)) as v (value)
   cross join lateral (select rowcall.loss_v1(value, type_oid)) as l (loss)
 $$;

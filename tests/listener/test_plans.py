@@ -56,12 +56,12 @@ def plan_of(connection: Database, name: str) -> dict[str, Any]:
     used = [parameter for parameter in PARAMETERS if f"%({parameter})s" in query]
     prepared = query % {parameter: f"${place}" for place, parameter in enumerate(used, start=1)}
     types = ", ".join(PARAMETERS[parameter][0] for parameter in used)
-    connection.execute(f"prepare {name} ({types}) as {prepared}")  # type: ignore[arg-type]
+    connection.execute(f"prepare {name} ({types}) as {prepared}")
     printer = psycopg.ClientCursor(connection)
     values = [PARAMETERS[parameter][1] for parameter in used]
     marks = ", ".join(["%s"] * len(used))
-    text = printer.mogrify(f"explain (analyze, timing off, format json) execute {name} ({marks})", values)  # type: ignore[arg-type]
-    row = connection.execute(text).fetchone()  # type: ignore[arg-type]
+    text = printer.mogrify(f"explain (analyze, timing off, format json) execute {name} ({marks})", values)
+    row = connection.execute(text).fetchone()
     assert row
     found = row[0] if isinstance(row[0], list) else json.loads(row[0])
     plan: dict[str, Any] = found[0]["Plan"]
@@ -87,5 +87,5 @@ def test_a_slice_is_found_by_its_index(log: Database, query: str, index: str) ->
 def test_parked_heads_are_found_without_reading_the_log(log: Database) -> None:
     events = log.execute("select count(*) from rowcall.event").fetchone()
     assert events == (EVENTS,)
-    row = log.execute("explain " + resources.queries("delivery")["heads"] % {"subscription": "1"}).fetchall()  # type: ignore[operator]
+    row = log.execute("explain " + resources.queries("delivery")["heads"] % {"subscription": "1"}).fetchall()
     assert not [line for (line,) in row if "event_" in line]

@@ -205,7 +205,9 @@ def copying_app(failing_once: bool = False) -> Rowcall:
 def copies(dsn: str) -> list[tuple[str, int, int]]:
     """Per handler how many copies there are, and how many of them differ."""
     with psycopg.connect(dsn) as connection:
-        return connection.execute("select who, count(*), count(distinct id) from copies group by who order by who").fetchall()
+        return connection.execute(
+            "select who, count(*), count(distinct id) from copies group by who order by who"
+        ).fetchall()
 
 
 def all_copied(dsn: str, count: int) -> bool:
@@ -269,7 +271,13 @@ def test_a_connection_that_dies_under_a_handler_costs_no_attempt(dsn: str, datab
         if calls.count("idle") == 1:
             # What idle_in_transaction_session_timeout does to a handler that takes its time elsewhere.
             conn.execute("set idle_in_transaction_session_timeout = 1")
-            eventually(lambda: not database.execute("select from pg_stat_activity where application_name = 'rowcall idle'").fetchall())
+            eventually(
+                lambda: (
+                    not database.execute(
+                        "select from pg_stat_activity where application_name = 'rowcall idle'"
+                    ).fetchall()
+                )
+            )
             conn.execute("select 1")
 
     sync(app, dsn)
@@ -298,7 +306,9 @@ def test_drain_says_by_its_exit_code_whether_all_is_delivered(
     assert "0 events wait for a retry and 1 are dead letters" in said.err
 
 
-def test_a_drain_beside_a_listener_waits_for_that_one(dsn: str, database: Database, shop: Path, connect: Connect) -> None:
+def test_a_drain_beside_a_listener_waits_for_that_one(
+    dsn: str, database: Database, shop: Path, connect: Connect
+) -> None:
     gatekeeper = connect(autocommit=True)
     gatekeeper.execute("select pg_advisory_lock(42)")
     with program(shop, "copies:app", dsn) as running:

@@ -24,7 +24,7 @@ def fresh(other_cluster: embedded.Server) -> Iterator[str]:
     """A database of the other cluster, for superusers; dropped with every role that is not built in."""
     name = f"fresh_{next(_NUMBERS)}"
     with psycopg.connect(other_cluster.dsn(), autocommit=True) as admin:
-        admin.execute(f"create database {name}")  # noqa: S608
+        admin.execute(f"create database {name}")
         yield other_cluster.dsn(name)
         admin.execute(f"drop database {name} with (force)")
         for (role,) in admin.execute(

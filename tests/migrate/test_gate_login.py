@@ -44,7 +44,9 @@ def test_a_dsn_that_names_no_login_with_a_password(empty_dsn: str, gate_dsn: str
 def test_a_login_that_is_worth_something(fresh: str, connect: Connect, attributes: str, reason: str) -> None:
     connect(fresh, autocommit=True).execute(f"create role mighty login password 'x' {attributes}")
     sentence = migrating(fresh, as_login(fresh, "mighty:x"))
-    assert sentence.startswith(f"The gate's login mighty {reason}, but every writer can use its connection: name a login")
+    assert sentence.startswith(
+        f"The gate's login mighty {reason}, but every writer can use its connection: name a login"
+    )
     assert value(fresh, "select to_regnamespace('rowcall')") is None
 
 
@@ -54,7 +56,7 @@ def test_a_login_that_is_let_in_without_its_password(
     before = picture(other_cluster, fresh)
     sentence = migrating(fresh, as_login(fresh, "trusted:x"))
     assert sentence.startswith("The server lets trusted in without asking for a password, and dblink refuses that: put")
-    assert 'local all trusted scram-sha-256' in sentence
+    assert "local all trusted scram-sha-256" in sentence
     # Neither the schema, which the same command would have made, nor the login stays behind.
     assert picture(other_cluster, fresh) == before
     connect(fresh, autocommit=True).execute("create role trusted login password 'x'")
@@ -100,7 +102,9 @@ def test_without_dblink_on_the_server(fresh: str, monkeypatch: pytest.MonkeyPatc
     assert value(fresh, "select count(*) from pg_roles where rolname = %s", GATE_ROLE) == 0
 
 
-def test_dblink_may_be_installed_elsewhere_already(fresh: str, other_cluster: embedded.Server, connect: Connect) -> None:
+def test_dblink_may_be_installed_elsewhere_already(
+    fresh: str, other_cluster: embedded.Server, connect: Connect
+) -> None:
     admin = connect(fresh, autocommit=True)
     admin.execute('create schema "Odd tools"; create extension dblink schema "Odd tools"')
     admin.execute('revoke all on schema "Odd tools" from public')
@@ -136,6 +140,8 @@ def test_the_password_is_shown_to_the_gate_only(dsn: str, gate: str, connect: Co
     connection = connect(autocommit=True)
     connection.execute("create role nosy")
     connection.execute("set role nosy")
-    assert connection.execute("select umoptions from pg_user_mappings where srvname = 'rowcall_gate'").fetchall() == [(None,)]
+    assert connection.execute("select umoptions from pg_user_mappings where srvname = 'rowcall_gate'").fetchall() == [
+        (None,)
+    ]
     connection.execute("reset role")
     connection.execute("drop role nosy")

@@ -42,8 +42,10 @@ def test_two_migrations_at_once_are_one(empty_dsn: str, connect: Connect) -> Non
     holder.execute("select pg_advisory_xact_lock(1383036771, 100)")
     command = [*PROGRAM, "migrate", "--dsn", empty_dsn]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = " \
+    waiting = (
+        "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = "
         "(select oid from pg_database where datname = current_database())"
+    )
     eventually(lambda: value(empty_dsn, waiting) == 2)
     holder.rollback()
     for process in both:
@@ -52,10 +54,19 @@ def test_two_migrations_at_once_are_one(empty_dsn: str, connect: Connect) -> Non
     assert value(empty_dsn, "select count(*) from rowcall.installation") == 1
 
 
-def test_the_printed_sql_makes_the_same_schema(cluster: embedded.Server, dsn: str, empty_dsn: str, tmp_path: Path) -> None:
+def test_the_printed_sql_makes_the_same_schema(
+    cluster: embedded.Server, dsn: str, empty_dsn: str, tmp_path: Path
+) -> None:
     script = tmp_path / "migrate.sql"
     script.write_text(fine("migrate", "--sql").out)
-    psql = [str(cluster.bin_directory / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={script}", empty_dsn]
+    psql = [
+        str(cluster.bin_directory / "psql"),
+        "--no-psqlrc",
+        "--quiet",
+        "--set=ON_ERROR_STOP=1",
+        f"--file={script}",
+        empty_dsn,
+    ]
     done = subprocess.run(psql, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert picture(cluster, empty_dsn) == picture(cluster, dsn)
@@ -92,11 +103,13 @@ def test_a_newer_schema_is_refused_by_name_of_both(dsn: str, connect: Connect) -
 
 
 def test_without_the_schema_commands_say_so(empty_dsn: str) -> None:
-    assert "run \"rowcall migrate\" first" in refused(2, "watches", "--dsn", empty_dsn)
+    assert 'run "rowcall migrate" first' in refused(2, "watches", "--dsn", empty_dsn)
 
 
 def test_down_asks_first(dsn: str) -> None:
-    assert "the log included. Nobody is here to answer: pass --yes" in refused(2, "migrate", "--down", "base", "--dsn", dsn)
+    assert "the log included. Nobody is here to answer: pass --yes" in refused(
+        2, "migrate", "--down", "base", "--dsn", dsn
+    )
     assert value(dsn, "select count(*) from rowcall.installation") == 1
 
 
@@ -109,9 +122,7 @@ def test_down_to_base_removes_every_object(other_cluster: embedded.Server, fresh
     upgrade(fresh, gate_dsn)
     fine("watch", "users", 'shop."Odd Table"', "--notify", "--dsn", fresh)
     rules = '[{"name": "adult", "expression": "new.age > 17", "message": "m", "operations": ["insert"]}]'
-    handlers = (
-        '[{"name": "check", "operations": ["update"], "columns": ["age"], "timeout_ms": 50, "on_unavailable": "accept"}]'
-    )
+    handlers = '[{"name": "check", "operations": ["update"], "columns": ["age"], "timeout_ms": 50, "on_unavailable": "accept"}]'
     with psycopg.connect(fresh) as admin:
         admin.execute("select rowcall.guard_v1('users', %s, %s, 'app')", (rules, handlers))
         admin.execute("insert into users values (1, 20)")

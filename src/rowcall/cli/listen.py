@@ -17,7 +17,6 @@ from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.listener.daemon import LeftOver, Listener
 from rowcall.postgres import subscriptions, tables
 
-
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 

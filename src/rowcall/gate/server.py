@@ -27,8 +27,10 @@ _LOG = structlog.get_logger("rowcall")
 CHANNEL = "rowcall_gate"
 #: Seconds after which to look although nobody notified: for the requests of a listener that died.
 BACKSTOP = 1.0
-#: Seconds before the writer's deadline at which a handler is cut, so that the writer still hears which one was too slow.
-MARGIN = 0.01
+#: Before the writer's deadline a handler is cut, so that the writer still hears which one was too slow: by so many seconds at
+#: most, or this share of the time that is left.
+MARGIN = 0.02
+SHARE = 0.1
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -99,7 +101,7 @@ class GateServer:
         """Answer requests until cancelled."""
         while True:
             for request_id, body, schema, table, seconds, mark in await self._claim():
-                deadline = asyncio.get_running_loop().time() + seconds - MARGIN
+                deadline = asyncio.get_running_loop().time() + seconds - min(MARGIN, seconds * SHARE)
                 handlers = self._handlers[schema, table]
                 task = asyncio.create_task(self._answer(request_id, body, handlers, deadline, mark))
                 self._answering.add(task)
@@ -130,7 +132,11 @@ class GateServer:
             await self._write(request_id, verdict)
         except psycopg.DataError as error:
             # The one thing left that PostgreSQL may not take is what a handler put into it.
-            refused = {"verdict": "reject", "handler": asked[0].name, "message": f"its answer cannot be stored: {error}"}
+            refused = {
+                "verdict": "reject",
+                "handler": asked[0].name,
+                "message": f"its answer cannot be stored: {error}",
+            }
             await self._write(request_id, refused)
 
     async def _write(self, request_id: int, verdict: dict[str, Any]) -> None:

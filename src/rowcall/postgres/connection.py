@@ -83,7 +83,7 @@ def told_by_server(error: psycopg.Error) -> errors.RowcallError:
             f"This login lacks a right: {one_line(error)}. Use the login that ran rowcall migrate, or grant it."
         )
     if error.sqlstate in _SCHEMA_CHANGED:
-        return errors.SchemaError(f"Rowcall's schema changed meanwhile ({one_line(error)}): run \"rowcall migrate\".")
+        return errors.SchemaError(f'Rowcall\'s schema changed meanwhile ({one_line(error)}): run "rowcall migrate".')
     if isinstance(error, psycopg.OperationalError):
         return errors.Unreachable(f"The database could not do it: {one_line(error)}. Try again.")
     return errors.RowcallError(f"{errors.describe(error)}. This is a fault of Rowcall's; --debug shows where.")

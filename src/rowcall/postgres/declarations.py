@@ -54,9 +54,10 @@ class _Call:
             raise errors.UsageError(
                 f"This login lacks a right: {one_line(error)}. Use the login that ran rowcall migrate and owns the table."
             ) from error
-        except psycopg.OperationalError:
-            raise
         except psycopg.Error as error:
+            # Some of what our functions refuse has an SQLSTATE that psycopg takes for operational.
+            if connection.closed:
+                raise
             raise _sentence(error) from error
         assert row is not None
         return Change(self.kind, self.table.display, str(row[0]))
