@@ -1,6 +1,8 @@
 """The command line, run in this process: what it prints and its exit code."""
 
 import os
+import pty
+import select
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -46,6 +48,33 @@ def rowcall(*arguments: str, **variables: str) -> Said:
         stack.enter_context(redirect_stderr(err))
         code = run(arguments)
     return Said(code, out.getvalue(), err.getvalue())
+
+
+def typed(answer: str, *arguments: str) -> Said:
+    """The same at a terminal of 80 columns, where somebody has typed the answer; what is shown there is all in ``out``."""
+    from rowcall.cli.main import run
+
+    terminal, line = pty.openpty()
+    try:
+        os.write(terminal, answer.encode())
+        with ExitStack() as stack:
+            stack.enter_context(environment({"COLUMNS": "80", "TERM": "dumb"}))
+            for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+                stream = stack.enter_context(open(line, mode, encoding="utf-8", closefd=False))
+                stack.enter_context(patch.object(sys, name, stream))
+            code = run(arguments)
+        return Said(code, _shown(terminal), "")
+    finally:
+        os.close(line)
+        os.close(terminal)
+
+
+def _shown(terminal: int) -> str:
+    """What is to be read there by now."""
+    shown = b""
+    while select.select([terminal], [], [], 0)[0]:
+        shown += os.read(terminal, 10_000)
+    return shown.decode()
 
 
 def fine(*arguments: str, **variables: str) -> Said:

@@ -21,7 +21,7 @@ import pytest
 import typer
 
 from rowcall import embedded, errors
-from rowcall.cli import audit
+from rowcall.cli import audit, doctor, status
 from rowcall.cli.main import app
 from tests.conftest import GATE_ROLE, bin_directory
 from tests.waiting import eventually
@@ -241,7 +241,7 @@ def test_it_links_to_what_exists() -> None:
 
 
 def test_it_names_every_field_of_the_listings() -> None:
-    for columns in (audit.EVENT_COLUMNS, audit.REJECTION_COLUMNS):
+    for columns in (audit.EVENT_COLUMNS, audit.REJECTION_COLUMNS, status.BACKLOG_COLUMNS, doctor.FINDING_COLUMNS):
         assert ", ".join(f"`{column}`" for column in columns) in README
 
 

@@ -1,9 +1,12 @@
--- Generates the capture function of a watched relation, columns baked in: a generic diff costs ten times as much.
+-- Generates the row-level capture function of a watched relation, columns baked in: a generic diff costs ten times as much.
 -- The generated function:
 --   is SECURITY DEFINER and belongs to rowcall_capture, so writers need no rights on the log;
 --   computes images in a block of its own that only reads, so that a failure there costs no transaction id and falls
 --   back to generic code instead of failing the write;
---   writes nothing for an update that left every captured column as it was.
+--   writes nothing for an update that left every captured column as it was;
+--   is lean where the event trigger keeps it true to the table, else checks that it fits, see follows_ddl_v1.
+-- What a single-row transaction pays most for is making expressions ready, anew in each transaction: so few and small ones,
+-- and no call that can be spared. src/rowcall/bench/README.md has the cost of each part and what was tried.
 -- Called by: install_capture_v1, capture_is_current_v1.
 create function rowcall.capture_definition_v1(relation_id integer) returns text
 language plpgsql stable
@@ -13,37 +16,48 @@ declare
   v_relation rowcall.relation;
   v_options jsonb;
   v_class pg_class;
+  v_lean constant boolean := rowcall.follows_ddl_v1();
+  v_plain boolean;
+  v_lossy boolean;
+  v_notify boolean;
   v_new_key text;
   v_old_key text;
-  v_key_changes text;
+  v_new text;
+  v_old text;
   v_differences text;
-  v_range text := '';
-  v_drift text := '';
+  v_fits text := '';
+  v_unknown text := '';
   v_moves text := '';
 begin
   select * into strict v_relation from rowcall.relation where id = relation_id;
   select options into strict v_options from rowcall.watch where relation = relation_id;
   select * into strict v_class from pg_class where oid = v_relation.oid;
+  v_plain := v_class.relkind = 'r' and not v_class.relispartition;
+  v_notify := coalesce((v_options ->> 'notify')::boolean, false);
+  v_lossy := exists (select from rowcall.losses_v1(v_relation.oid, v_options, 'old', false));
 
   v_new_key := rowcall.key_expression_v1(v_relation.oid, v_options, 'new');
   v_old_key := rowcall.key_expression_v1(v_relation.oid, v_options, 'old');
-  select string_agg(rowcall.difference_v1(name, type_oid), ' or ') filter (where key_position is not null),
-    string_agg(format(E'      if %s then\n%s      end if;\n', rowcall.difference_v1(name, type_oid),
-      rowcall.old_value_v1(name, type_oid, encoding, redacted)), '')
-    into v_key_changes, v_differences
+  -- Held back deletes of partition moves are jsonb, see moves_v1.
+  v_new := case v_class.relkind when 'p' then rowcall.image_expression_v1(v_relation.oid, v_options, 'new')
+    else rowcall.stored_expression_v1(v_relation.oid, v_options, 'new') end;
+  v_old := case v_class.relkind when 'p' then rowcall.image_expression_v1(v_relation.oid, v_options, 'old')
+    else rowcall.stored_expression_v1(v_relation.oid, v_options, 'old') end;
+  select string_agg(format(E'      if %s then\n%s%s      end if;\n', rowcall.difference_v1(name, type_oid),
+      rowcall.old_value_v1(name, type_oid, encoding, redacted),
+      case when key_position is not null then format(E'        v_next_key := %s;\n', v_new_key) else '' end), '')
+    into v_differences
     from rowcall.columns_v1(v_relation.oid, v_options);
 
-  if coalesce((v_options ->> 'notify')::boolean, false) then
-    v_range := format(
-      E'  perform set_config(%1$L, coalesce(nullif(split_part(current_setting(%1$L, true), '' '', 1), ''''), v_seq::text)\n'
-      || E'    || '' '' || v_seq, true);\n', 'rowcall.range_' || relation_id);
-  end if;
-  if v_class.relkind = 'r' and not v_class.relispartition then
-    -- Asked by number, a column that exists answers true or false, one that does not answers null: a column was added
-    -- and this code does not know it yet. A syscache look-up, no query.
-    v_drift := format(
-      E'    if has_column_privilege(tg_relid, %s::int2, ''select'') is not null then\n'
-      || E'      raise exception ''a column was added'';\n    end if;\n', v_class.relnatts + 1);
+  if v_plain and not v_lean then
+    v_fits := format(
+      E'    if (select relnatts from pg_class where oid = tg_relid) <> %s then\n'
+      || E'      raise exception ''a column was added'';\n    end if;\n', v_class.relnatts);
+  elsif v_plain and (select count(*) from rowcall.columns_v1(v_relation.oid, v_options))
+      = (select count(*) from pg_attribute where attrelid = v_relation.oid and attnum > 0 and not attisdropped) then
+    -- Every column is captured, so what changed is one that this code does not know, or nothing.
+    v_unknown := E'        if pg_catalog.record_image_ne(old, new) then\n'
+      || E'          raise exception ''a column was added'';\n        end if;\n';
   end if;
 
   if v_class.relkind = 'p' then
@@ -57,7 +71,7 @@ begin
     end if;
     delete from rowcall.moving where xid = pg_current_xact_id() and relation = %1$s returning moved_key, moved_old into v_moved;
     if found then
-      v_operation := 'update';
+      v_operation := 'update'::rowcall.operation;
       v_next_key := nullif(v_key, v_moved.moved_key);
       v_key := v_moved.moved_key;
       v_old := rowcall.differing_v1(v_moved.moved_old, v_new);
@@ -66,76 +80,101 @@ begin
 $moves$, relation_id);
   end if;
 
-  return format($header$create or replace function %s() returns trigger
+  return format($header$create or replace function rowcall.capture_%s() returns trigger
 language plpgsql security definer
 %s
 as %L$header$,
-    format('rowcall.capture_%s', relation_id),
+    relation_id,
     rowcall.settings_clause_v1(v_relation.oid, v_options),
     -- A literal, not dollar quotes: no name of a column can end it.
     format($body$
 declare
-  v_seq bigint;
-  v_key jsonb;
+  v_text text := '';
+%1$s  v_key jsonb;
   v_next_key jsonb;
-  v_old jsonb;
-  v_new jsonb;
+  v_old %2$s;
+  v_new %2$s;
   v_context jsonb;
-  v_operation rowcall.operation := lower(tg_op);
-  v_moved record;
+  v_operation rowcall.operation;
 begin
   begin
-%8$s    if tg_op = 'INSERT' then
-      v_new := %1$s;
-      v_key := %2$s;
-    elsif tg_op = 'UPDATE' then
-      v_old := '{}';
-%4$s      if v_old = '{}' then
-        return null;
+%3$s    if tg_op = 'UPDATE' then
+%4$s      if v_text = '' then
+%5$s        return null;
       end if;
-      v_new := %1$s;
-      v_key := %5$s;
-%6$s    else
-      v_old := %3$s;
-      v_key := %5$s;
+      v_old := ('{' || substr(v_text, 2) || %6$s'}')::%2$s;
+      v_new := %7$s;
+      v_key := %8$s;
+      v_operation := 'update'::rowcall.operation;
+    elsif tg_op = 'INSERT' then
+      v_new := %7$s;
+      v_key := %9$s;
+      v_operation := 'insert'::rowcall.operation;
+    else
+      v_old := %10$s;
+      v_key := %8$s;
+      v_operation := 'delete'::rowcall.operation;
     end if;
-    v_context := nullif(current_setting('rowcall.context', true), '');
-  exception when others then
-    v_key := null;
-    if tg_op <> 'DELETE' then
-      v_new := rowcall.fallback_image_v1(new, tg_relid, %10$L);
-      v_next_key := rowcall.fallback_key_v1(v_new, tg_relid, %10$L);
-    end if;
-    if tg_op <> 'INSERT' then
-      v_old := rowcall.fallback_image_v1(old, tg_relid, %10$L);
-      v_key := rowcall.fallback_key_v1(v_old, tg_relid, %10$L);
-    end if;
-    if tg_op = 'UPDATE' and v_old = v_new then
-      return null;
-    end if;
-    v_key := coalesce(v_key, v_next_key);
-    if v_key = v_next_key then
+%11$s  exception when others then
+    declare
+      v_image_old jsonb;
+      v_image_new jsonb;
+    begin
+      v_key := null;
       v_next_key := null;
-    end if;
-    v_context := rowcall.fallback_context_v1();
-  end;%11$s
-  v_seq := nextval('rowcall.event_seq');
-%7$s  insert into rowcall.event (seq, xid, at, relation, operation, key, next_key, old, new, actor, context,
+      v_operation := lower(tg_op)::rowcall.operation;
+      if tg_op <> 'DELETE' then
+        v_image_new := rowcall.fallback_image_v1(new, tg_relid, %12$L);
+        v_next_key := rowcall.fallback_key_v1(v_image_new, tg_relid, %12$L);
+      end if;
+      if tg_op <> 'INSERT' then
+        v_image_old := rowcall.fallback_image_v1(old, tg_relid, %12$L);
+        v_key := rowcall.fallback_key_v1(v_image_old, tg_relid, %12$L);
+      end if;
+      if tg_op = 'UPDATE' then
+        v_image_old := rowcall.differing_v1(v_image_old, v_image_new);
+        if v_image_old = '{}' then
+          return null;
+        end if;
+      end if;
+      v_key := coalesce(v_key, v_next_key);
+      v_next_key := nullif(v_next_key, v_key);
+      v_old := v_image_old;
+      v_new := v_image_new;
+      v_context := rowcall.fallback_context_v1();
+    end;
+  end;%13$s
+  -- The doorbell, see bell_v1.
+  if not pg_try_advisory_xact_lock_shared(1383036771, 0) then
+    perform pg_notify('rowcall', '');
+  end if;
+%14$s  insert into rowcall.event (seq, xid, at, relation, operation, key, next_key, old, new, actor, context,
     db_user, db_role, application_name)
-  values (v_seq, pg_current_xact_id(), clock_timestamp(), %9$s, v_operation, v_key, v_next_key, v_old, v_new, nullif(current_setting('rowcall.actor', true), ''), v_context,
-    session_user, nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
+  values (%15$s, pg_current_xact_id(), clock_timestamp(), %16$s, v_operation, v_key, v_next_key, v_old, v_new,
+    nullif(current_setting('rowcall.actor', true), ''), v_context, session_user, nullif(current_setting('role'), 'none'),
+    nullif(current_setting('application_name'), ''));
   return null;
 end $body$,
-    rowcall.image_expression_v1(v_relation.oid, v_options, 'new'),
-    v_new_key,
-    rowcall.image_expression_v1(v_relation.oid, v_options, 'old'),
-    v_differences,
-    v_old_key,
-    case when v_key_changes is null then ''
-      else format(E'      if %s then\n        v_next_key := %s;\n      end if;\n', v_key_changes, v_new_key) end,
-    v_range,
-    v_drift,
-    relation_id,
-    v_options,
-    v_moves));
+      case when v_lossy then E'  v_exact text := '''';\n' else '' end
+        || case when v_class.relkind = 'p' then E'  v_moved record;\n' else '' end
+        || case when v_notify then E'  v_seq bigint;\n' else '' end,
+      case v_class.relkind when 'p' then 'jsonb' else 'json' end,
+      v_fits,
+      v_differences,
+      v_unknown,
+      case when v_lossy
+        then $$case when v_exact = '' then '' else ',"":{"exact":{' || substr(v_exact, 2) || '}}' end || $$ else '' end,
+      v_new,
+      v_old_key,
+      v_new_key,
+      v_old,
+      rowcall.context_statement_v1(),
+      v_options,
+      v_moves,
+      case when v_notify then format(
+        E'  v_seq := nextval(''rowcall.event_seq'');\n'
+        || E'  perform set_config(%1$L, coalesce(nullif(split_part(current_setting(%1$L, true), '' '', 1), ''''), v_seq::text)\n'
+        || E'    || '' '' || v_seq, true);\n', 'rowcall.range_' || relation_id) else '' end,
+      case when v_notify then 'v_seq' else 'nextval(''rowcall.event_seq'')' end,
+      relation_id));
 end $generator$;

@@ -34,13 +34,15 @@ as $$
     from watched
     where coalesce(options ->> 'truncate', 'event') = 'event' and coalesce(options -> 'operations' ? 'truncate', true)
     union all
+    -- What is forbidden is so whichever operations are recorded.
     -- A partition's TRUNCATE cannot be one event, which would not say which rows went: its rows are logged.
     select '00_rowcall_truncate', tables.oid, 'before truncate',
       format('for each statement execute function rowcall.%s', case when options ->> 'truncate' = 'forbid'
         then 'forbid_truncate_v1()' else format('capture_rows_%s()', id) end)
     from watched cross join tables
-    where coalesce(options -> 'operations' ? 'truncate', true)
-      and (options ->> 'truncate' in ('rows', 'forbid') or tables.oid <> watched.oid)
+    where (options ->> 'truncate' = 'forbid'
+        or coalesce(options -> 'operations' ? 'truncate', true)
+          and (options ->> 'truncate' = 'rows' or tables.oid <> watched.oid))
       and (select relkind from pg_class where oid = tables.oid) = 'r'
     union all
     select '00_rowcall_enter', tables.oid, 'before insert or update or delete',
@@ -51,13 +53,9 @@ as $$
       format('for each statement execute function rowcall.leave_statement_v1(%L)', id)
     from watched cross join tables where partitioned
     union all
-    select '01_rowcall_ring', tables.oid, 'after insert or update or delete or truncate',
-      'for each statement execute function rowcall.ring_v1()'
-    from tables
-    union all
     select '01_rowcall_announce', tables.oid, 'after insert or update or delete or truncate',
       format('for each statement execute function rowcall.announce_v1(%L, %L, %L)',
-        left('rowcall_' || table_name, 63), schema_name || '.' || table_name, id)
+        ('rowcall_' || table_name)::name, schema_name || '.' || table_name, id)
     from watched cross join tables
     where coalesce((options ->> 'notify')::boolean, false)
   )

@@ -7,6 +7,7 @@ as $$
 declare
   v_seq constant bigint := nextval('rowcall.event_seq');
 begin
+  perform rowcall.bell_v1();
   insert into rowcall.event (seq, xid, at, relation, operation, actor, context, db_user, db_role, application_name)
   values (v_seq, pg_current_xact_id(), clock_timestamp(), tg_argv[0]::integer, 'truncate',
     nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(),

@@ -10,7 +10,8 @@ as $$
   from (
     select '(' || string_agg(rowcall.difference_v1(c.name, c.type_oid), ' or ') || ')' as condition
     from rowcall.columns_v1(table_oid, '{}') as c
-    where operation = 'update' and options -> 'columns' ? c.name
+    where operation = 'update' and rowcall.means_v1(options, 'columns', c.name, (
+      select attnum from pg_attribute where attrelid = table_oid and attname = c.name))
     union all
     select format('(%s)', options ->> 'when')
     where options ? 'when'

@@ -1,8 +1,33 @@
 -- Keeps capture true to the tables while people change them: after DDL on a watched table, its partitions or its triggers,
 -- the functions and triggers are generated anew in the same transaction; a dropped table's history stays under its name.
--- What goes wrong here becomes a warning, never a failed migration: capture then runs on its generic code until "rowcall sync".
+-- What goes wrong here becomes a warning, never a failed migration: the triggers then stay as they were until "rowcall sync".
 -- SECURITY DEFINER, because whoever may alter a table need not be allowed to make functions in schema rowcall.
 -- Called by: the event triggers rowcall_follow_ddl and rowcall_follow_drop, which only a superuser can make.
+
+-- Gives options that name columns the names these have now.
+create function rowcall.follow_renames_v1(relation_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_options jsonb;
+  v_oid oid;
+  v_list text;
+begin
+  select w.options, r.oid into v_options, v_oid
+    from rowcall.watch as w join rowcall.relation as r on r.id = w.relation where r.id = relation_id;
+  foreach v_list in array '{exclude,redact,columns}'::text[] loop
+    if v_options ? v_list then
+      v_options := v_options || jsonb_build_object(v_list, (
+        select coalesce(jsonb_agg(coalesce(a.attname::text, listed) order by position), '[]')
+        from jsonb_array_elements_text(v_options -> v_list) with ordinality as l (listed, position)
+        left join pg_attribute as a on a.attrelid = v_oid and not a.attisdropped
+          and a.attnum = (v_options #>> array['attnums', listed])::int2));
+    end if;
+  end loop;
+  update rowcall.watch as w set options = v_options || jsonb_build_object('attnums', rowcall.attnums_v1(v_oid, v_options))
+    where w.relation = relation_id and w.options - 'attnums' <> v_options - 'attnums';
+end $$;
 
 create function rowcall.refresh_v1(relation_id integer) returns void
 language plpgsql
@@ -10,6 +35,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform rowcall.relation_id_v1(r.oid) from rowcall.relation as r where r.id = relation_id;
+  perform rowcall.follow_renames_v1(relation_id);
   if exists (select from rowcall.watch where relation = relation_id)
       and not rowcall.capture_is_current_v1(relation_id) then
     perform rowcall.install_capture_v1(relation_id);
@@ -19,6 +45,22 @@ begin
   end if;
 end $$;
 
+-- The functions alone, where the triggers could not be made, so that no code meets a table it was not made for: somebody who
+-- is able to make refresh_v1 fail, say by a trigger of one of our names, must gain nothing by it.
+create function rowcall.fit_functions_v1(relation_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform rowcall.follow_renames_v1(relation_id);
+  perform rowcall.install_functions_v1(relation_id) from rowcall.watch where relation = relation_id;
+  if to_regproc('rowcall.gate_' || relation_id) is not null then
+    perform rowcall.install_guard_v1(relation_id);
+  end if;
+exception when others then
+  raise warning 'rowcall: nor were its functions: %', sqlerrm;
+end $$;
+
 create function rowcall.follow_ddl_v1() returns event_trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -26,27 +68,32 @@ as $$
 declare
   v_relation integer;
 begin
-  if current_setting('rowcall.installing', true) = '1' then
-    return;
-  end if;
   for v_relation in
     with touched as (
       select case d.classid when 'pg_trigger'::regclass then (select tgrelid from pg_trigger where oid = d.objid)
         when 'pg_class'::regclass then d.objid end as oid, d.classid, d.objid
       from pg_event_trigger_ddl_commands() as d
+      -- Not our own: this is how the triggers that a refresh makes do not ask for another. No setting says so, which anybody
+      -- could set to keep code that does not fit.
+      where not (d.command_tag = 'CREATE TRIGGER' and exists (
+        select from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
+        where t.oid = d.objid and p.pronamespace = 'rowcall'::regnamespace))
     )
     select distinct r.id
     from rowcall.relation as r
     join pg_class as c on c.oid = r.oid
     join touched as t on t.oid = r.oid or r.oid = pg_partition_root(t.oid)
+      -- A parent's transition tables hold the rows of its children, so it changes its way of capturing when it gets one.
+      or r.oid in (select inhparent from pg_inherits where inhrelid = t.oid)
       or t.classid = 'pg_namespace'::regclass and t.objid = c.relnamespace
     where r.dropped_at is null
   loop
     begin
       perform rowcall.refresh_v1(v_relation);
     exception when others then
+      perform rowcall.fit_functions_v1(v_relation);
       raise warning 'rowcall: the capture of % was not generated anew: %', (select table_name from rowcall.relation
-        where id = v_relation), sqlerrm using hint = 'Run "rowcall sync"; until then it goes on with slower code.';
+        where id = v_relation), sqlerrm using hint = 'Run "rowcall sync"; until then it goes on with the triggers it has.';
     end;
   end loop;
 end $$;
@@ -74,6 +121,9 @@ begin
     create event trigger rowcall_follow_drop on sql_drop
       when tag in ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
       execute function rowcall.follow_drop_v1();
+    -- Also while session_replication_role is replica: the code that they keep true checks nothing itself.
+    alter event trigger rowcall_follow_ddl enable always;
+    alter event trigger rowcall_follow_drop enable always;
   else
     raise notice 'rowcall: not a superuser, so no event trigger: run "rowcall sync" after changing watched tables';
   end if;

@@ -1,4 +1,5 @@
--- Declares an app's rules and before-handlers for a table and makes the triggers. Says 'changed' or 'unchanged'.
+-- Declares an app's rules and before-handlers for a table and makes the triggers. Says 'created', 'changed', 'removed' or
+-- 'unchanged', of what this app declared.
 -- Each trigger's comment is the hash of its statement, see guard_is_current_v1.
 -- Without a SET clause, because the names in a rule are resolved by the search_path of whoever declares it.
 -- Called by: rowcall sync. Runs with the caller's rights.
@@ -7,6 +8,12 @@ language plpgsql
 as $$
 declare
   v_relation constant pg_catalog.int4 := rowcall.relation_id_v1(table_oid);
+  v_new constant pg_catalog.bool := not exists (
+      select from rowcall.rule as r where r.relation operator(pg_catalog.=) v_relation
+        and r.declared_by operator(pg_catalog.=) guard_v1.declared_by)
+    and not exists (
+      select from rowcall.before_handler as h where h.relation operator(pg_catalog.=) v_relation
+        and h.declared_by operator(pg_catalog.=) guard_v1.declared_by);
   v_trigger record;
 begin
   perform rowcall.declare_guards_v1(v_relation, rules, handlers, declared_by);
@@ -28,7 +35,9 @@ begin
     end if;
     execute pg_catalog.format('comment on trigger %I on %s is %L', v_trigger.name, table_oid, pg_catalog.md5(v_trigger.statement));
   end loop;
-  return 'changed';
+  return case when v_new then 'created'
+    when (rules operator(pg_catalog.||) handlers) operator(pg_catalog.=) '[]' then 'removed'
+    else 'changed' end;
 end $$;
 
 -- Makes the trigger of one rule. Its expression has to make sense by itself first: "a) or (b" would in the trigger's

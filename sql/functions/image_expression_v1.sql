@@ -13,14 +13,17 @@ as $$
     where a.attrelid = table_oid and a.attnum > 0 and not a.attisdropped
   )
   -- A virtual column cannot be asked for its type in a transition table, nor be of a user's type.
-  select format('case when %s then rowcall.drifted_v1(''{}''::jsonb) else to_jsonb(%s.*)%s end',
-    string_agg(rowcall.drift_v1(format('%s.%I', row_name, name), type_oid), ' or ' order by position)
-      filter (where not virtual),
-    -- Not just the row's name, which could be a column's.
-    row_name,
-    case when bool_or(dropped) then format(' - %L::text[]', array_agg(name) filter (where dropped)) else '' end)
-  from columns
-  having not bool_or(encoding <> 'plain' or coalesce(redacted, false))
+  select case when rowcall.follows_ddl_v1() then image
+    else format('case when %s then rowcall.drifted_v1(''{}''::jsonb) else %s end', drift, image) end
+  from (
+    select string_agg(rowcall.drift_v1(format('%s.%I', row_name, name), type_oid), ' or ' order by position)
+        filter (where not virtual) as drift,
+      -- Not just the row's name, which could be a column's.
+      format('to_jsonb(%s.*)%s', row_name,
+        case when bool_or(dropped) then format(' - %L::text[]', array_agg(name) filter (where dropped)) else '' end) as image
+    from columns
+    having not bool_or(encoding <> 'plain' or coalesce(redacted, false))
+  ) as whole
 $$;
 
 -- The expression for a whole row's image: to_jsonb(row) where every column is plain, which is the fastest,

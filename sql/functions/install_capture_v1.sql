@@ -1,3 +1,19 @@
+-- Makes the capture functions of a watched relation. By itself, because where the triggers cannot be made (somebody's own
+-- has a name of ours) the functions at least must fit the table.
+-- Called by: install_capture_v1, follow_ddl_v1.
+create function rowcall.install_functions_v1(relation_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform rowcall.install_function_v1(format('rowcall.capture_%s()', relation_id),
+    rowcall.capture_definition_v1(relation_id));
+  perform rowcall.install_function_v1(format('rowcall.capture_bulk_%s()', relation_id),
+    rowcall.capture_bulk_definition_v1(relation_id));
+  perform rowcall.install_function_v1(format('rowcall.capture_rows_%s()', relation_id),
+    rowcall.capture_rows_definition_v1(relation_id));
+end $$;
+
 -- Makes the capture functions and triggers of a watched relation, removes those it no longer needs, and records the layout.
 -- Run again whenever columns, key, options, partitions or other triggers change: the result replaces the old.
 -- Comments hold the hashes of what each was made from: drift is a comparison, not a parse.
@@ -9,14 +25,7 @@ as $$
 declare
   v_trigger record;
 begin
-  -- Our own DDL must not call us again through the event trigger.
-  perform set_config('rowcall.installing', '1', true);
-  perform rowcall.install_function_v1(format('rowcall.capture_%s()', relation_id),
-    rowcall.capture_definition_v1(relation_id));
-  perform rowcall.install_function_v1(format('rowcall.capture_bulk_%s()', relation_id),
-    rowcall.capture_bulk_definition_v1(relation_id));
-  perform rowcall.install_function_v1(format('rowcall.capture_rows_%s()', relation_id),
-    rowcall.capture_rows_definition_v1(relation_id));
+  perform rowcall.install_functions_v1(relation_id);
   for v_trigger in
     select distinct w.table_oid::regclass as table_oid from rowcall.capture_triggers_v1(relation_id) as w
     where w.statement like '%execute function rowcall.capture\_rows\_%'
@@ -39,5 +48,4 @@ begin
       md5(v_trigger.statement));
   end loop;
   perform rowcall.record_layout_v1(relation_id);
-  perform set_config('rowcall.installing', '', true);
 end $$;

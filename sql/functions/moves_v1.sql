@@ -37,6 +37,7 @@ begin
   delete from rowcall.moving where xid = pg_current_xact_id_if_assigned() and relation = relation_id
     returning moved_key, moved_old into v_moved;
   if found then
+    perform rowcall.bell_v1();
     insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
     values (nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), relation_id, 'delete', v_moved.moved_key,
       v_moved.moved_old, nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
@@ -44,11 +45,15 @@ begin
   end if;
 end $$;
 
--- The part of an image that another one says differently; as text, because 1.0 and 1.00 are equal in jsonb.
+-- The part of an image that another one says differently, as an update would have stored it. By text, because 1.0 and 1.00 are
+-- equal in jsonb; and by the text that an image holds of what JSON does not, see loss_v1.
 create function rowcall.differing_v1(old jsonb, new jsonb) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(old)
-  where value::text is distinct from (new -> key)::text
+  select coalesce(jsonb_object_agg(key, value), '{}') || case when count(exact) = 0 then '{}' else
+    jsonb_build_object('', jsonb_build_object('exact', jsonb_object_agg(key, exact) filter (where exact is not null))) end
+  from jsonb_each(old - '')
+  cross join lateral (select old #> array['', 'exact', key], new #> array['', 'exact', key]) as texts (exact, exact_new)
+  where (value::text, exact) is distinct from ((new -> key)::text, exact_new)
 $$;

@@ -1,6 +1,7 @@
 -- The id of a table in the log, made at first sight. A table that was dropped and made again, or restored into another
--- cluster, comes back under its name to the history it had.
--- Called by: watch_v1, guard_v1.
+-- cluster, comes back under its name to the history it had. One that was made anew begins there without the rows and the
+-- watch of the one before: a truncate says so in the log.
+-- Called by: watch_v1, guard_v1, refresh_v1.
 create function rowcall.relation_id_v1(table_oid oid) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8,6 +9,7 @@ as $$
 declare
   v_schema text;
   v_table text;
+  v_relation rowcall.relation;
   v_id integer;
 begin
   select n.nspname, c.relname into strict v_schema, v_table
@@ -22,14 +24,35 @@ begin
   if v_id is not null then
     return v_id;
   end if;
-  select id into v_id from rowcall.relation
+  select * into v_relation from rowcall.relation
     where schema_name = v_schema and table_name = v_table
     order by dropped_at desc nulls first limit 1;
-  if v_id is null then
+  if not found then
     insert into rowcall.relation (oid, schema_name, table_name) values (table_oid, v_schema, v_table)
       returning id into v_id;
-  else
-    update rowcall.relation set oid = table_oid, dropped_at = null where id = v_id;
+    return v_id;
   end if;
-  return v_id;
+  update rowcall.relation set oid = table_oid, dropped_at = null where id = v_relation.id;
+  if rowcall.is_another_table_v1(v_relation, table_oid) then
+    delete from rowcall.watch where relation = v_relation.id;
+    if found then
+      perform rowcall.bell_v1();
+      insert into rowcall.event (seq, xid, at, relation, operation, actor, context, db_user, db_role, application_name)
+      values (nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), v_relation.id, 'truncate',
+        nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
+        nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
+    end if;
+  end if;
+  return v_relation.id;
 end $$;
+
+-- Whether the table that a relation stood for is gone, and this one is not the same restored from a dump. Where no event
+-- trigger noted the drop, a dump's table is known by the capture triggers that came with it.
+create function rowcall.is_another_table_v1(relation rowcall.relation, table_oid oid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select relation.dropped_at is not null
+    or not exists (select from pg_class as c where c.oid = relation.oid)
+    and not exists (select from pg_trigger as t where t.tgrelid = table_oid and t.tgname ~ '^0[01]_rowcall_')
+$$;

@@ -32,8 +32,19 @@ as %L$header$,
     relation_id,
     rowcall.settings_clause_v1(v_relation.oid, v_options),
     format($body$
+declare
+  v_setting constant text := %L;
+  v_first constant bigint := nextval('rowcall.event_seq');
+  v_rows bigint;
 begin
-  execute format(%L, tg_relid::regclass);
+  perform rowcall.bell_v1();
+  execute format(%L, tg_relid::regclass) using v_first;
+  get diagnostics v_rows = row_count;
+  if v_rows > 0 then
+    -- For announce_v1; other partitions that the same statement empties have left theirs.
+    perform set_config(v_setting, coalesce(nullif(split_part(current_setting(v_setting, true), ' ', 1), ''), v_first::text)
+      || ' ' || currval('rowcall.event_seq'), true);
+  end if;
   return null;
 exception when others then
   -- Never a failed TRUNCATE because of us: without the rows, but with the name of the table they were in.
@@ -46,9 +57,11 @@ exception when others then
     nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
   return null;
 end $body$,
+      'rowcall.range_' || relation_id,
       replace(format($rows$
 insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
-select nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), %s, 'delete', %s, %s,
+select case row_number() over () when 1 then $1 else nextval('rowcall.event_seq') end, pg_current_xact_id(),
+  clock_timestamp(), %s, 'delete', %s, %s,
   nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
   nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), '')
 from only $rows$,

@@ -3,7 +3,7 @@
 -- Called by: the generator.
 create function rowcall.value_expression_v1(row_name text, column_name text, type_oid oid, encoding text, redacted boolean)
 returns text
-language sql immutable
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select case

@@ -9,21 +9,22 @@ as $$
 declare
   v_relation integer;
   v_watch rowcall.watch;
+  v_options constant jsonb := options || jsonb_build_object('attnums', rowcall.attnums_v1(table_oid, options));
 begin
   perform rowcall.check_watchable_v1(table_oid, options);
   v_relation := rowcall.relation_id_v1(table_oid);
   select * into v_watch from rowcall.watch where relation = v_relation;
-  if found and v_watch.declared_by <> watch_v1.declared_by and v_watch.options <> watch_v1.options then
+  if found and v_watch.declared_by <> watch_v1.declared_by and v_watch.options <> v_options then
     raise exception using errcode = '55006',
       message = format('%s is already watched by %s with other options.', table_oid, v_watch.declared_by),
       hint = format('Make the options the same, or run "rowcall unwatch %s" first.', table_oid);
   end if;
-  if found and v_watch.options = watch_v1.options and rowcall.capture_is_current_v1(v_relation)
+  if found and v_watch.options = v_options and rowcall.capture_is_current_v1(v_relation)
       and rowcall.capture_is_enabled_v1(v_relation) then
     return 'unchanged';
   end if;
   insert into rowcall.watch (relation, declared_by, options)
-    values (v_relation, watch_v1.declared_by, watch_v1.options)
+    values (v_relation, watch_v1.declared_by, v_options)
     on conflict (relation) do update set options = excluded.options;
   perform rowcall.install_capture_v1(v_relation);
   perform rowcall.enable_capture_v1(v_relation);

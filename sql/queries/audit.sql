@@ -16,7 +16,7 @@ select * from (
     and (%(key)s::jsonb is null or key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
     and (%(actor)s::text is null or actor = %(actor)s)
     and (%(operation)s::rowcall.operation is null or operation = %(operation)s::rowcall.operation)
-    and (%(column)s::text is null or (operation = 'update' and old ? %(column)s))
+    and (%(column)s::text is null or (operation = 'update' and old::jsonb ? %(column)s))
     and (%(since)s::timestamptz is null or at >= %(since)s::timestamptz)
     and (%(until)s::timestamptz is null or at < %(until)s::timestamptz)
     and (%(transaction)s::xid8 is null or xid = %(transaction)s::xid8)
@@ -26,7 +26,7 @@ select * from (
 order by seq;
 
 -- name: relations_like
-select coalesce(array_agg(id), '{}') from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s;
+select array_agg(id) from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s;
 
 -- name: row
 -- The events of one key up to a place in the log, and with them the key it had before, where one of them gave it this key.
@@ -37,12 +37,24 @@ where relation = %(relation)s and (key = %(key)s::jsonb or next_key = %(key)s::j
 order by seq;
 
 -- name: key_types
--- The key columns of a relation with their types, by its newest layout.
-select c ->> 'name', c ->> 'type'
+-- The key columns of a relation with their types and encodings, by its newest layout.
+select c ->> 'name', c ->> 'type', c ->> 'encoding'
 from (select columns, key from rowcall.layout where relation = %(relation)s order by since desc limit 1) as l
 cross join lateral unnest(l.key) with ordinality as k (name, position)
 join lateral jsonb_array_elements(l.columns) as c on c ->> 'name' = k.name
 order by k.position;
+
+-- name: capture_settings
+-- The settings under which capture writes values, for the rest of the transaction.
+select set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, MDY', true),
+  set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
+  set_config('extra_float_digits', '1', true), set_config('lc_monetary', 'C', true);
+
+-- name: key_value
+select to_jsonb({value}::{type})::text;
+
+-- name: key_value_as_text
+select to_jsonb(concat({value}::{type}))::text;
 
 -- name: rejections
 select * from (

@@ -28,7 +28,7 @@ left join lateral (
     and relation = any (array(
       select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
     and operation = any (%(operations)s::rowcall.operation[])
-    and (%(columns)s::text[] is null or operation <> 'update' or old ?| %(columns)s::text[])
+    and (%(columns)s::text[] is null or operation <> 'update' or old::jsonb ?| %(columns)s::text[])
   order by seq + 0 limit %(limit)s
 ) as e on true
 order by e.seq;
@@ -44,7 +44,7 @@ where seq > %(last_seq)s
     and relation = any (array(
       select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
     and operation = any (%(operations)s::rowcall.operation[])
-    and (%(columns)s::text[] is null or operation <> 'update' or old ?| %(columns)s::text[])
+    and (%(columns)s::text[] is null or operation <> 'update' or old::jsonb ?| %(columns)s::text[])
 order by seq limit %(limit)s;
 
 -- name: by_seq

@@ -9,3 +9,6 @@ select version_num from rowcall.alembic_version;
 -- name: lock
 -- Two migrations at once wait for each other here; Alembic takes no lock of its own. See queries/wakeups.sql for the class.
 select pg_advisory_xact_lock(1383036771, 100);
+
+-- name: extend_partitions
+select rowcall.extend_partitions_v1();

@@ -1,4 +1,4 @@
--- The doorbell, from the sleeper's side. See functions/ring_v1.sql for the writer's.
+-- The doorbell, from the sleeper's side. See functions/bell_v1.sql for the writer's.
 
 -- name: lie_down
 -- Always by try: a blocked wait would make every writer ring. "asleep" if the lock is ours, "another" if another process

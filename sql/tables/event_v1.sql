@@ -6,6 +6,7 @@
 --   next_key  the key after the change, only where an update changed it
 --   old   whole for a delete; for an update only the columns that differ, with their old values
 --   new   whole
+--   old and new are json, not jsonb: half the cost to write, nothing to read; cast them where jsonb's operators are needed
 --   db_user, db_role, application_name  what the database knows, beside what actor and context claim
 -- Partitioned by time. The first partition reaches to the beginning of time and the last to its end, so
 -- an event always has a place without a DEFAULT partition (which would forbid DETACH CONCURRENTLY).
@@ -22,8 +23,8 @@ create table rowcall.event (
   operation rowcall.operation not null,
   key jsonb,
   next_key jsonb,
-  old jsonb,
-  new jsonb,
+  old json,
+  new json,
   actor text,
   context jsonb,
   db_user text not null,

@@ -119,6 +119,8 @@ def values(raw: bytes) -> tuple[dict[str, bytes], dict[str, str]]:
 
 _NEGATIVE_ZERO = re.compile(r"(^|[{,])-0([,}]|$)")
 _ELEMENT = re.compile(r"[^{},]+")
+#: As jsonb writes a zero without its sign, and as json writes it.
+_ZEROS = (b"0", b"-0")
 _JSON_ELEMENT = re.compile(rb'"[^"]*"|[^\[\], ]+')
 
 
@@ -134,7 +136,7 @@ def _whole(value: bytes, text: str) -> bytes:
         return value
     elements = iter(_ELEMENT.findall(text.rpartition("=")[2]))
     return _JSON_ELEMENT.sub(
-        lambda found: b"-0.0" if next(elements, "") == "-0" and found[0] == b"0" else found[0], value
+        lambda found: b"-0.0" if next(elements, "") == "-0" and found[0] in _ZEROS else found[0], value
     )
 
 
@@ -198,7 +200,8 @@ class Event:
 
     @cached_property
     def _old_stored(self) -> Row | None:
-        return self.layout.row(self.raw_old) if self.raw_old else None
+        # A truncate may say there which partition it emptied.
+        return self.layout.row(self.raw_old) if self.raw_old and self.operation != "truncate" else None
 
     @cached_property
     def old(self) -> Row | None:

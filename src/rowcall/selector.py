@@ -10,9 +10,12 @@ from rowcall import errors, identifiers
 from rowcall.event import OPERATIONS, Event, Operation
 
 
-def operations_of(on: str | Iterable[str] | None, allowed: Sequence[Operation]) -> tuple[Operation, ...]:
+def operations_of(
+    on: str | Iterable[str] | None, allowed: Sequence[Operation], *, option: str = "on"
+) -> tuple[Operation, ...]:
     """The operations named by ``on=``; None means all that are allowed.
 
+    :param option: what it is called where the user wrote it.
     :raises UsageError: for an unknown or impossible operation.
     """
     if on is None:
@@ -20,7 +23,7 @@ def operations_of(on: str | Iterable[str] | None, allowed: Sequence[Operation]) 
     wanted = [on] if isinstance(on, str) else list(on)
     unknown = [name for name in wanted if name not in allowed]
     if unknown or not wanted:
-        raise errors.UsageError(f"on={on!r} is not possible here: choose from {', '.join(allowed)}.")
+        raise errors.UsageError(f"{option}={on!r} is not possible here: choose from {', '.join(allowed)}.")
     return tuple(operation for operation in allowed if operation in wanted)
 
 

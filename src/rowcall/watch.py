@@ -12,7 +12,8 @@ from rowcall.selector import operations_of
 
 Truncate = Literal["event", "rows", "forbid"]
 
-_WATCHABLE: tuple[Operation, ...] = ("insert", "update", "delete", "truncate")
+#: The operations that a watch records unless it names fewer.
+WATCHABLE: tuple[Operation, ...] = ("insert", "update", "delete", "truncate")
 
 
 def _names(columns: str | Iterable[str]) -> tuple[str, ...]:
@@ -26,12 +27,14 @@ class Watch:
     :ivar table: the name as declared.
     :ivar exclude: columns absent from everything Rowcall keeps or shows.
     :ivar redact: columns whose changes are recorded but whose values are kept only as keyed hashes.
-    :ivar notify: whether each statement also sends one NOTIFY on ``rowcall_<table>``.
+    :ivar notify: whether each statement also sends one NOTIFY on ``rowcall_<table>``, cut like any name of
+        PostgreSQL's to 63 bytes.
     :ivar columns: record only updates that change one of these; empty = any.
     :ivar when: record only rows for which this SQL condition over ``old`` and ``new`` is true. It does not apply to an
         operation without the row it speaks of. Names outside PostgreSQL's own have to be qualified with their schema.
     :ivar operations: record only these; empty = insert, update, delete and truncate.
-    :ivar truncate: ``event`` records a TRUNCATE as one event, ``rows`` as a delete of every row, ``forbid`` refuses it.
+    :ivar truncate: ``event`` records a TRUNCATE as one event, ``rows`` as a delete of every row, ``forbid`` refuses it,
+        whatever is recorded.
     """
 
     table: str
@@ -62,7 +65,9 @@ class Watch:
         """
         table = identifiers.one_table(subject)
         if truncate not in get_args(Truncate):
-            raise errors.UsageError(f"truncate={truncate!r}: choose from {', '.join(get_args(Truncate))}.")
+            raise errors.UsageError(
+                f"truncate={truncate!r} is not possible: choose from {', '.join(get_args(Truncate))}."
+            )
         watch = cls(
             table,
             _names(exclude),
@@ -70,7 +75,7 @@ class Watch:
             notify,
             _names(columns),
             when,
-            () if operations is None else operations_of(operations, _WATCHABLE),
+            () if operations is None else operations_of(operations, WATCHABLE, option="operations"),
             truncate,
         )
         both = set(watch.exclude) & set(watch.redact)

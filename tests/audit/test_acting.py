@@ -29,6 +29,25 @@ def write(connection: Database) -> None:
     connection.execute("insert into notes default values")
 
 
+def write_and_fail(connection: Database, actor: str, **context: Any) -> None:
+    with acting(connection, actor=actor, **context):
+        write(connection)
+        raise LookupError
+
+
+def swallow_an_error(connection: Database) -> None:
+    """Two blocks, the inner of which hides that its transaction has failed."""
+    with acting(connection), acting(connection):
+        with pytest.raises(psycopg.Error):
+            connection.execute("select 1/0")
+
+
+async def swallow_an_error_async(connection: psycopg.AsyncConnection[Any]) -> None:
+    async with acting(connection), acting(connection):
+        with pytest.raises(psycopg.Error):
+            await connection.execute("select 1/0")
+
+
 def claims(database: Database) -> list[tuple[str | None, dict[str, Any] | None]]:
     return database.execute("select actor, context from rowcall.event order by seq").fetchall()
 
@@ -40,9 +59,8 @@ def test_a_block_is_a_transaction_with_a_claim(database: Database, connect: Conn
     plain = connect()
     with acting(plain, actor="bob"):
         write(plain)
-    with pytest.raises(LookupError), acting(database, actor="eve"):
-        write(database)
-        raise LookupError
+    with pytest.raises(LookupError):
+        write_and_fail(database, "eve")
     assert claims(database) == [("ann", {"request_id": "r1"}), (None, None), ("bob", None)]
 
 
@@ -51,9 +69,8 @@ def test_nested_blocks_inherit_and_give_back(database: Database) -> None:
         write(database)
         with acting(database, b=2):
             write(database)
-            with pytest.raises(LookupError), acting(database, actor="eve", c=3):
-                write(database)
-                raise LookupError
+            with pytest.raises(LookupError):
+                write_and_fail(database, "eve", c=3)
             with acting(database, actor="bob"):
                 write(database)
             write(database)
@@ -83,9 +100,7 @@ def test_an_async_connection(dsn: str, database: Database) -> None:
             with pytest.raises(errors.UsageError, match='written "async with acting'), acting(connection):
                 pass
             with pytest.raises(psycopg.errors.InFailedSqlTransaction):
-                async with acting(connection), acting(connection):
-                    with pytest.raises(psycopg.Error):
-                        await connection.execute("select 1/0")
+                await swallow_an_error_async(connection)
             await connection.execute("insert into notes default values")
 
     asyncio.run(main())
@@ -122,9 +137,8 @@ def test_a_block_can_be_rolled_back_like_any_transaction(database: Database) -> 
 
 def test_a_swallowed_error_leaves_the_connection_usable(database: Database) -> None:
     for _ in range(2):
-        with pytest.raises(psycopg.errors.InFailedSqlTransaction), acting(database), acting(database):
-            with pytest.raises(psycopg.Error):
-                database.execute("select 1/0")
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            swallow_an_error(database)
     write(database)
     assert claims(database) == [(None, None)]
 

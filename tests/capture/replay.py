@@ -1,6 +1,7 @@
 """What the log is worth: a table made anew from its events, compared with the table itself."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -35,8 +36,13 @@ where live.n is null or made.n is null or not live.whole_row operator(pg_catalog
 
 
 def _parsed(image: str | None) -> Any:
-    """JSON with its numbers as they are written: a float would not tell 1.0 from 1.00."""
-    return None if image is None else json.loads(image, parse_float=str, parse_int=str)
+    """JSON with its numbers as they are written, but for exponents: a float would not tell 1.0 from 1.00."""
+    return None if image is None else json.loads(image, parse_float=_digits, parse_int=_digits)
+
+
+def _digits(number: str) -> str:
+    """A number as jsonb writes it, where json has what the type's output function prints."""
+    return f"{abs(value) if (value := Decimal(number)) == 0 else value:f}"
 
 
 class Replica:

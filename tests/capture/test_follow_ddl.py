@@ -66,7 +66,7 @@ def test_history_stays_under_one_relation(conn: psycopg.Connection[Any]) -> None
     conn.execute("update store.q set email = 'b'")
     conn.execute("drop table store.q")
     conn.execute("create table store.q (id int primary key, email text)")
-    assert watch(conn, "store.q") == "changed"
+    assert watch(conn, "store.q") == "created"
     conn.execute("insert into store.q values (9, 'z')")
     assert conn.execute("select distinct relation from rowcall.event").fetchall() == [(1,)]
     assert conn.execute("select schema_name, table_name, dropped_at from rowcall.relation").fetchall() == [

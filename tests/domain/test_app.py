@@ -191,9 +191,34 @@ def test_a_column_cannot_be_excluded_and_redacted() -> None:
         Rowcall().watch("users", exclude=["ssn", "x"], redact="ssn")
 
 
-def test_importing_rowcall_loads_neither_sqlalchemy_nor_alembic() -> None:
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"truncate": "never"}, "truncate='never' is not possible: choose from event, rows, forbid."),
+        ({"truncate": None}, "truncate=None is not possible: choose from event, rows, forbid."),
+        (
+            {"operations": "upsert"},
+            "operations='upsert' is not possible here: choose from insert, update, delete, truncate.",
+        ),
+        (
+            {"operations": ["insert", "INSERT"]},
+            "operations=['insert', 'INSERT'] is not possible here: choose from insert, update, delete, truncate.",
+        ),
+        ({"operations": []}, "operations=[] is not possible here: choose from insert, update, delete, truncate."),
+    ],
+)
+def test_options_of_a_watch_that_cannot_be(options: dict[str, Any], sentence: str) -> None:
+    app = Rowcall()
+    with pytest.raises(errors.UsageError) as caught:
+        app.watch("users", **options)
+    assert str(caught.value) == sentence
+    assert not app.watches
+
+
+@pytest.mark.parametrize("module", ["rowcall", "rowcall.cli.main"])
+def test_importing_rowcall_loads_neither_sqlalchemy_nor_alembic(module: str) -> None:
     import subprocess
     import sys
 
-    code = "import sys, rowcall; sys.exit(bool({'sqlalchemy', 'alembic'} & set(sys.modules)))"
+    code = f"import sys, {module}; sys.exit(bool({{'sqlalchemy', 'alembic'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowcall.event import Event, Layout, Operation, decoder
+from tests.examples import bounded
 
 
 def event(
@@ -93,31 +94,37 @@ def quoted(text: str) -> bytes:
     return msgspec.json.encode(text)
 
 
+@bounded
 @given(st.decimals(allow_nan=False, allow_infinity=False))
 def test_decimals_round_trip(value: Decimal) -> None:
     assert f"{decoder('numeric')(f'{value:f}'.encode()):f}" == f"{value:f}"
 
 
+@bounded
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_timestamps_round_trip(value: datetime) -> None:
     assert decoder("timestamp with time zone")(quoted(value.isoformat())) == value
 
 
+@bounded
 @given(st.dates())
 def test_dates_round_trip(value: date) -> None:
     assert decoder("date")(quoted(value.isoformat())) == value
 
 
+@bounded
 @given(st.binary())
 def test_bytes_round_trip(value: bytes) -> None:
     assert decoder("bytea")(quoted("\\x" + value.hex())) == value
 
 
+@bounded
 @given(st.uuids())
 def test_uuids_round_trip(value: UUID) -> None:
     assert decoder("uuid")(quoted(str(value))) == value
 
 
+@bounded
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])), st.lists
@@ -139,6 +146,7 @@ some_json = st.recursive(
 )
 
 
+@bounded
 @given(st.sampled_from(["numeric", "real", "date", "uuid", "bytea", "json", "jsonb", "text", "numeric[]"]), some_json)
 def test_no_value_of_another_type_can_stop_an_event(kind: str, value: Any) -> None:
     # As after ALTER TYPE, before the table is watched anew.

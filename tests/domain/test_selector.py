@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rowcall import errors
 from rowcall.event import OPERATIONS
 from rowcall.selector import Selector, Topic
+from tests.examples import bounded
 
 odd_names = st.text(st.sampled_from("aB_%*\\. é"), min_size=1, max_size=6)
 
@@ -64,6 +65,7 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
         Selector.of(pattern, None, ())
 
 
+@bounded
 @given(odd_names, odd_names, odd_names, odd_names)
 def test_an_exact_topic_means_one_table_only(schema: str, table: str, other_schema: str, other_table: str) -> None:
     exact = Topic.exactly(schema, table)

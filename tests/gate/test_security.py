@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
-from rowcall import Event, Reject, Rowcall, embedded
+from rowcall import Event, Reject, Rowcall
 from tests.conftest import Connect
 from tests.listeners import listening, sync
 
@@ -132,7 +132,7 @@ def test_the_gates_login_can_forge_nothing(dsn: str, database: Database, gate: s
 
 
 @pytest.fixture
-def open_dblink(dsn: str, connect: Connect) -> None:
+def open_dblink(connect: Connect) -> None:
     """dblink as many databases have it: in a schema of its own and open to everybody."""
     connect(autocommit=True).execute(
         "create schema tools; create extension dblink schema tools; grant usage on schema tools to public"
@@ -140,8 +140,9 @@ def open_dblink(dsn: str, connect: Connect) -> None:
 
 
 # Order matters: dblink is there before the gate is opened.
+@pytest.mark.usefixtures("open_dblink")
 def test_a_writer_who_puts_another_connection_in_place_of_the_gates(
-    dsn: str, open_dblink: None, database: Database, cluster: embedded.Server, connect: Connect, empty_dsn: str
+    dsn: str, database: Database, connect: Connect, empty_dsn: str
 ) -> None:
     elsewhere = connect(empty_dsn, autocommit=True)
     elsewhere.execute("""

@@ -169,6 +169,7 @@ def test_killed_in_the_middle_and_nobody_else_there(
     eventually(lambda: one(database, gate_session) == 0)
     assert requests(database) == 1
     database.execute("update rowcall.request set expires_at = now() - interval '1 minute'")
+    # The first thing a listener does.
     with listening(guarding(timeout=LONG), dsn):
         eventually(lambda: requests(database) == 0)
 
@@ -260,7 +261,7 @@ def test_a_handler_that_touches_the_row_it_judges_ends_at_its_deadline(
             other.execute("update users set age = 5")
 
     sync(app, dsn)
-    with listening(app, dsn), pytest.raises(pg.CheckViolation, match="answer(ed)? within 500 ms"):
+    with listening(app, dsn), pytest.raises(pg.CheckViolation, match=r"answer(ed)? within 500 ms"):
         writer.execute("update users set age = 2")
     assert one(database, "select age from users") == 1
 

@@ -66,15 +66,14 @@ def test_each_verdict_on_each_operation(dsn: str, database: Database, writer: Da
         assert diagnosis.message_hint == "Take another."
         writer.execute("update users set age = 10")
         assert rows(database) == [(1, "ok", 10, "a"), (2, "amend", 11, "update@example.org")]
-        with pytest.raises(pg.CheckViolation), writer.transaction():
-            writer.execute("update users set age = 20 where id = 2")
-            writer.execute("update users set name = 'refuse' where id = 1")
+        with pytest.raises(pg.CheckViolation):
+            writer.execute("update users set age = 20 where id = 2; update users set name = 'refuse' where id = 1")
         assert rows(database)[0][2] == 10
         writer.execute("delete from users where id = 1")
         assert judged[-1][:4] == ("delete", {"id": 1}, {"id": 1, "name": "ok", "age": 10, "email": "a"}, None)
         writer.execute("alter table users disable trigger user; update users set name = 'refuse'")
         writer.execute("alter table users enable trigger user")
-        with pytest.raises(pg.CheckViolation, match="delete of public.users was rejected by judge"):
+        with pytest.raises(pg.CheckViolation, match=r"delete of public\.users was rejected by judge"):
             writer.execute("delete from users")
     refused = rejections(database)
     assert [(operation, key, handler, column) for operation, key, _, _, handler, _, column in refused] == [
@@ -302,7 +301,7 @@ def test_a_whole_row_may_be_returned_as_it_came(dsn: str, database: Database, wr
         assert database.execute(query).fetchall() == [(1, "ANN", 7, "e", "123", "s", 14)]
         writer.execute("update users set ssn = '456'")
         assert database.execute(query).fetchall() == [(1, "ANN", 7, "e", "456", "s", 14)]
-    assert database.execute("select new ? 'secret', new ->> 'ssn' from rowcall.event limit 1").fetchone() != (
+    assert database.execute("select new::jsonb ? 'secret', new ->> 'ssn' from rowcall.event limit 1").fetchone() != (
         True,
         "123",
     )
@@ -363,6 +362,12 @@ def test_amended_values_of_many_types(dsn: str, database: Database, writer: Data
             writer.execute("insert into kinds (id) values (3)")
 
 
+def copy_in(writer: Database, *rows: tuple[int, str]) -> None:
+    with writer.cursor() as cursor, cursor.copy("copy users (id, name) from stdin") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
 def test_every_way_to_write_a_row(dsn: str, database: Database, writer: Database) -> None:
     asked: list[str] = []
 
@@ -376,13 +381,9 @@ def test_every_way_to_write_a_row(dsn: str, database: Database, writer: Database
     app.before("users", timeout=LONG)(check)
     sync(app, dsn)
     with listening(app, dsn):
-        with writer.cursor() as cursor, cursor.copy("copy users (id, name) from stdin") as copy:
-            for key in range(3):
-                copy.write_row((key, "copied"))
-        with pytest.raises(pg.CheckViolation), writer.cursor() as cursor:
-            with cursor.copy("copy users (id, name) from stdin") as copy:
-                copy.write_row((8, "fine"))
-                copy.write_row((9, "bad"))
+        copy_in(writer, *((key, "copied") for key in range(3)))
+        with pytest.raises(pg.CheckViolation):
+            copy_in(writer, (8, "fine"), (9, "bad"))
         writer.execute("insert into users values (1, 'x') on conflict (id) do update set name = 'upserted'")
         with pytest.raises(pg.CheckViolation):
             writer.execute("insert into users values (1, 'x') on conflict (id) do update set name = 'bad'")

@@ -114,9 +114,9 @@ def test_a_transaction_that_began_later_and_wrote_the_row_first(
 
 
 def test_long_open_transactions_hold_nothing_up(
-    dsn: str, database: Database, app: Rowcall, recorder: Recorder, connect: Connect, empty_dsn: str
+    database: Database, app: Rowcall, recorder: Recorder, connect: Connect, empty_dsn: str
 ) -> None:
-    here, elsewhere = connect(), connect(empty_dsn)
+    dsn, here, elsewhere = database.info.dsn, connect(), connect(empty_dsn)
     here.execute("insert into users values (9, 'open', 9)")
     elsewhere.execute("create table t (id int)")
     for age in range(3):

@@ -1,7 +1,6 @@
 """What handlers get, and what becomes of what they do."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -70,7 +69,11 @@ def test_everything_a_handler_may_ask_for(dsn: str, database: Database) -> None:
 
 def test_events_come_whole(dsn: str, database: Database) -> None:
     events: list[Event] = []
-    app = app_with(lambda event: events.append(event), name="collect")
+
+    def collect(event: Event) -> None:
+        events.append(event)
+
+    app = app_with(collect)
     sync(app, dsn)
     database.execute("begin")
     database.execute("select rowcall.act('ann', '{\"why\": 1}')")
@@ -160,7 +163,7 @@ def errors_of(database: Database) -> dict[str, str]:
 def test_a_handler_cannot_end_its_transaction(dsn: str, database: Database) -> None:
     app = Rowcall()
     app.watch("users")
-    reasons: dict[Callable[..., Any], str] = {
+    reasons: dict[Any, str] = {
         commit: "ProgrammingError: Explicit commit() forbidden",
         async_commit: "ProgrammingError: Explicit commit() forbidden",
         commit_by_sql: "HandlerError: it ended the transaction it was given",

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from rowcall import embedded
-from tests.conftest import bin_directory
+from tests.conftest import new_server
 
 _NUMBERS = count(1)
 
@@ -15,7 +15,7 @@ _NUMBERS = count(1)
 @pytest.fixture(scope="package")
 def other_cluster() -> Iterator[embedded.Server]:
     """A server without any Rowcall, whose tests leave it so."""
-    with embedded.Server(bin_directory=bin_directory()) as server:
+    with new_server() as server:
         yield server
 
 

@@ -17,36 +17,32 @@ def as_login(dsn: str, login: str) -> str:
     return dsn.replace("postgres@", f"{login}@")
 
 
-@pytest.mark.parametrize(
-    ("gate_dsn", "sentence"),
-    [
-        ("postgresql://gate@localhost/x", "needs a login and its password, as in postgresql://"),
-        ("postgresql://localhost/x", "needs a login and its password"),
-        ("host=localhost user=gate", "needs a login and its password"),
-        ("nonsense", "--gate-dsn cannot be read: missing"),
-        ("postgresql://a:b@h:port/x?nope=1", "--gate-dsn cannot be read: invalid"),
-    ],
-)
-def test_a_dsn_that_names_no_login_with_a_password(empty_dsn: str, gate_dsn: str, sentence: str) -> None:
-    assert sentence in migrating(empty_dsn, gate_dsn)
+def test_a_dsn_that_names_no_login_with_a_password(empty_dsn: str) -> None:
+    for gate_dsn, sentence in {
+        "postgresql://gate@localhost/x": "needs a login and its password, as in postgresql://",
+        "postgresql://localhost/x": "needs a login and its password",
+        "host=localhost user=gate": "needs a login and its password",
+        "nonsense": "--gate-dsn cannot be read: missing",
+        "postgresql://a:b@h:port/x?nope=1": "--gate-dsn cannot be read: invalid",
+    }.items():
+        assert sentence in migrating(empty_dsn, gate_dsn)
     assert value(empty_dsn, "select to_regnamespace('rowcall')") is None
 
 
-@pytest.mark.parametrize(
-    ("attributes", "reason"),
-    [
-        ("superuser", "is a superuser"),
-        ("createrole", "may create roles"),
-        ("bypassrls replication", "bypasses row security and may replicate"),
-        ("in role pg_read_all_data", "is a member of other roles"),
-    ],
-)
-def test_a_login_that_is_worth_something(fresh: str, connect: Connect, attributes: str, reason: str) -> None:
-    connect(fresh, autocommit=True).execute(f"create role mighty login password 'x' {attributes}")
-    sentence = migrating(fresh, as_login(fresh, "mighty:x"))
-    assert sentence.startswith(
-        f"The gate's login mighty {reason}, but every writer can use its connection: name a login"
-    )
+def test_a_login_that_is_worth_something(fresh: str, connect: Connect) -> None:
+    for number, (attributes, reason) in enumerate(
+        {
+            "superuser": "is a superuser",
+            "createrole": "may create roles",
+            "bypassrls replication": "bypasses row security and may replicate",
+            "in role pg_read_all_data": "is a member of other roles",
+        }.items()
+    ):
+        connect(fresh, autocommit=True).execute(f"create role mighty{number} login password 'x' {attributes}")
+        sentence = migrating(fresh, as_login(fresh, f"mighty{number}:x"))
+        assert sentence.startswith(
+            f"The gate's login mighty{number} {reason}, but every writer can use its connection: name"
+        )
     assert value(fresh, "select to_regnamespace('rowcall')") is None
 
 
@@ -64,22 +60,19 @@ def test_a_login_that_is_let_in_without_its_password(
     assert value(fresh, "select count(*) from pg_roles where rolname = 'trusted'") == 1
 
 
-@pytest.mark.parametrize(
-    ("password", "where", "reason"),
-    [
+def test_a_login_the_server_cannot_use(fresh: str, connect: Connect) -> None:
+    connect(fresh, autocommit=True).execute(f"create role {GATE_ROLE} login password 'right'")
+    place = {"database": value(fresh, "select current_database()"), "socket": fresh.partition("?")[2]}
+    for password, where, reason in (
         ("wrong", "/{database}?{socket}", "password authentication failed"),
         ("right", "/no_such_database?{socket}", "does not exist"),
         ("right", "nowhere.invalid/{database}", "could not translate host name"),
-    ],
-)
-def test_a_login_the_server_cannot_use(fresh: str, connect: Connect, password: str, where: str, reason: str) -> None:
-    connect(fresh, autocommit=True).execute(f"create role {GATE_ROLE} login password 'right'")
-    place = {"database": value(fresh, "select current_database()"), "socket": fresh.partition("?")[2]}
-    gate_dsn = f"postgresql://{GATE_ROLE}:{password}@" + where.format(**place)
-    sentence = migrating(fresh, gate_dsn)
-    assert sentence.startswith(f"The server cannot connect to itself as {GATE_ROLE} (")
-    assert reason in sentence
-    assert "correct --gate-dsn" in sentence
+    ):
+        gate_dsn = f"postgresql://{GATE_ROLE}:{password}@" + where.format(**place)
+        sentence = migrating(fresh, gate_dsn)
+        assert sentence.startswith(f"The server cannot connect to itself as {GATE_ROLE} (")
+        assert reason in sentence
+        assert "correct --gate-dsn" in sentence
     assert value(fresh, "select to_regnamespace('rowcall')") is None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import psycopg
+from psycopg import sql
 
 from rowcall import errors, identifiers, resources
 from rowcall.event import Event
@@ -64,7 +65,8 @@ def relations(connection: psycopg.Connection[Any], table: str | None) -> list[in
         return [relation(connection, table)]
     topic: Topic = Selector(table, ()).topic()
     row = connection.execute(_QUERIES["relations_like"], {"schema": topic.schema, "table": topic.table}).fetchone()
-    assert row is not None
+    if row is None or not row[0]:
+        raise errors.UsageError(f'The log knows no table like {table}: "rowcall watches" lists what is watched.')
     return list(row[0])
 
 
@@ -81,7 +83,7 @@ def relation(connection: psycopg.Connection[Any], name: str) -> int:
     return int(row[0])
 
 
-def log(connection: psycopg.Connection[Any], wanted: Filter) -> Iterator[Event]:
+def log(connection: psycopg.Connection[Any], wanted: Filter) -> Generator[Event]:
     """The events that pass the filter, oldest first, streamed.
 
     :raises UsageError: for a filter that cannot be understood.
@@ -153,32 +155,45 @@ def key_json(connection: psycopg.Connection[Any], relation_id: int, text: str) -
         return _checked_json(text)
     if not columns:
         raise errors.UsageError("The table has no key: give the whole row as JSON.")
-    names = [name for name, _ in columns]
-    if len(columns) == 1 and not text.startswith(f"{names[0]}="):
-        return msgspec.json.encode({names[0]: _value(text, columns[0][1])}).decode()
+    parts = _parts(text, [name for name, _, _ in columns])
+    values = {name: _value(connection, name, kind, encoding, parts[name]) for name, kind, encoding in columns}
+    return msgspec.json.encode(values).decode()
+
+
+def _parts(text: str, names: list[str]) -> dict[str, str]:
+    """The values of a key's columns: the text itself, or the parts of ``a=1,b=2``."""
+    if len(names) == 1 and not text.startswith(f"{names[0]}="):
+        return {names[0]: text}
+    if len(names) == 1:
+        return {names[0]: text.removeprefix(f"{names[0]}=")}
     parts = dict(part.partition("=")[::2] for part in text.split(","))
     if sorted(parts) != sorted(names):
         example = ",".join(f"{name}=…" for name in names)
         raise errors.UsageError(f"The table's key is {', '.join(names)}: write {example}, or JSON.")
-    return msgspec.json.encode({name: _value(parts[name], kind) for name, kind in columns}).decode()
+    return parts
 
 
 def _checked_json(text: str) -> str:
     try:
-        msgspec.json.decode(text, type=dict[str, Any])
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except msgspec.DecodeError as error:
         raise errors.UsageError(f"The key {text!r} is not a JSON object: {error}.") from error
     return text
 
 
-def _value(text: str, type_name: str) -> Any:
-    """A key's value as JSON holds it: numbers and booleans by the column's type, the rest as strings."""
-    kind = type_name.partition("(")[0]
-    if kind in ("smallint", "integer", "bigint", "numeric", "real", "double precision", "oid"):
-        try:
-            return msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text, type=int | float)))
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise errors.UsageError(f"{text!r} is not a number, but the table's key is {type_name}.") from error
-    if kind == "boolean":
-        return text.lower() in ("true", "t", "1", "yes")
-    return text
+def _value(connection: psycopg.Connection[Any], name: str, kind: str, encoding: str, text: str) -> msgspec.Raw:
+    """A key's value as the log holds it: read by its type, and written as capture writes it."""
+    # Of a type that cuts what is too long, a longer value would mean another row.
+    known = kind.partition("(")[0] if kind.startswith("character varying") else kind
+    query = sql.SQL(_QUERIES["key_value" if encoding == "plain" else "key_value_as_text"])
+    try:
+        with connection.transaction():
+            connection.execute(_QUERIES["capture_settings"])
+            # The type's name is from the layout, where PostgreSQL itself wrote it.
+            row = connection.execute(query.format(value=sql.Literal(text), type=sql.SQL(known))).fetchone()
+    except psycopg.errors.UndefinedObject:
+        return msgspec.Raw(msgspec.json.encode(text))  # a type that is no more
+    except psycopg.DataError as error:
+        raise errors.UsageError(f"{text!r} is no {kind}, which {name} of the table's key is.") from error
+    assert row is not None
+    return msgspec.Raw(row[0].encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from rowcall.postgres import connection as connections
 _QUERIES = resources.queries("audit")
 
 
-def rejections(connection: psycopg.Connection[Any], wanted: Filter) -> Iterator[dict[str, Any]]:
+def rejections(connection: psycopg.Connection[Any], wanted: Filter) -> Generator[dict[str, Any]]:
     """Refused writes, oldest first: at, table, operation, key, rule, handler, message, actor.
 
     Of the filter, ``table``, ``actor``, ``since``, ``until`` and ``limit`` count.

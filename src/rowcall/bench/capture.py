@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +25,31 @@ _PIECES = resources.named("bench/capture.sql")
 
 #: The yardsticks and contenders, in the order they take turns.
 CONTENDERS = ("none", "noop", "images", "generic", "notify", "rowcall")
-#: Single-row transactions by clients, and statements of 100,000 rows.
+#: What a listener is attached to: capture as it is, and without its doorbell.
+LISTENED = ("silent", "rowcall")
+#: Single-row transactions by clients, also with a listener that drains, and statements of 100,000 rows.
 WORKLOADS = (
     "update@1", "update@8", "insert@1", "insert@8", "delete@1", "delete@8", "wide update@1", "wide update@8",
-    "bulk update", "bulk insert", "bulk copy", "bulk delete",
+    "update@8 listening", "bulk update", "bulk insert", "bulk copy", "bulk delete",
 )  # fmt: skip
-_LOGS = {"images": "bench_images_log", "generic": "bench_generic_log", "rowcall": "rowcall.event"}
+_LOGS = {
+    "images": "bench_images_log",
+    "generic": "bench_generic_log",
+    "rowcall": "rowcall.event",
+    "silent": "rowcall.event",
+}
 _ROWS = 100_000
+#: The app a listener runs here: its handler takes events in batches and does nothing.
+_LISTENED_APP = """
+from rowcall import Rowcall
+
+app = Rowcall("bench")
+
+
+@app.after("bench_*", batch=1000)
+def drain(events): ...
+"""
+_DOORBELL = re.compile(r"  -- The doorbell.*?  end if;\n", re.DOTALL)
 
 _SINGLE = {
     "update": r"""\set id random(1, 100000)
@@ -98,15 +119,40 @@ class CaptureBench:
         self._set_up()
         for workload in workloads:
             self._report(workload)
-            for _ in range(self._rounds):
-                for contender in self._contenders:
-                    self._turn(workload, contender)
+            with self._listening() if workload.endswith("listening") else nullcontext():
+                self._rounds_of(workload)
         self._connection.close()
         return self.results
 
+    def _rounds_of(self, workload: str) -> None:
+        contenders = LISTENED if workload.endswith("listening") else self._contenders
+        kind, _, clients = workload.removesuffix(" listening").partition("@")
+        # As many transactions for each: who is slower would else pay for more full-page images a transaction.
+        each = 0 if workload.startswith("bulk") else self._transactions(kind, int(clients))
+        for _ in range(self._rounds):
+            for contender in contenders:
+                self._clear(contender)
+                if workload.startswith("bulk"):
+                    self.results.add(workload, contender, self._bulk(workload.removeprefix("bulk "), contender))
+                else:
+                    self._single(workload, kind, contender, int(clients), each)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """A listener in a process of its own, attached to all that is captured here."""
+        directory = Path(self._server.log).parent
+        (directory / "bench_app.py").write_text(_LISTENED_APP)
+        program = [sys.executable, "-c", "from rowcall.cli import main; main()"]
+        command = [*program, "listen", "bench_app:app", "--dsn", self._dsn]
+        with subprocess.Popen(command, cwd=directory, stderr=None) as listener:
+            try:
+                yield
+            finally:
+                listener.terminate()
+
     def _set_up(self) -> None:
         upgrade(self._dsn)
-        for contender in self._contenders:
+        for contender in (*self._contenders, *(name for name in LISTENED if name not in self._contenders)):
             for prefix in ("bench", "wide"):
                 self._create(prefix, contender)
 
@@ -131,20 +177,24 @@ class CaptureBench:
         self._connection.execute(sql.SQL("vacuum (freeze, analyze) {}").format(sql.Identifier(table)))
 
     def _install(self, prefix: str, contender: str, table: str) -> None:
-        if contender == "rowcall":
+        if contender in LISTENED:
             declarations.watch(self._connection, Watch.of(table), "bench")
+            if contender == "silent":
+                self._silence(table)
         elif contender != "none":
             statements = _text(contender, table).as_string(self._connection)
             wanted = statements if prefix == "bench" else "create trigger" + statements.split("create trigger")[1]
             self._connection.execute(wanted)
 
-    def _turn(self, workload: str, contender: str) -> None:
-        self._clear(contender)
-        if workload.startswith("bulk"):
-            self.results.add(workload, contender, self._bulk(workload.removeprefix("bulk "), contender))
-        else:
-            kind, _, clients = workload.partition("@")
-            self._single(workload, kind, contender, int(clients))
+    def _silence(self, table: str) -> None:
+        """Take the doorbell out of a table's capture, to see what it costs."""
+        query = """select pg_get_functiondef(('rowcall.capture_' || id)::regproc) from rowcall.relation
+            where table_name = %s"""
+        row = self._connection.execute(query, (table,)).fetchone()
+        assert row is not None
+        silent, found = _DOORBELL.subn("", row[0])
+        assert found == 1
+        self._connection.execute(silent)
 
     def _clear(self, contender: str) -> None:
         """An empty log and no dead rows, so that turns do not pay for earlier ones."""
@@ -155,25 +205,42 @@ class CaptureBench:
             self._connection.execute("set session_replication_role = origin")
         self._connection.execute("checkpoint")
 
-    def _single(self, workload: str, kind: str, contender: str, clients: int) -> None:
-        table = f"{'wide' if kind == 'wide update' else 'bench'}_{contender}"
+    def _transactions(self, kind: str, clients: int) -> int:
+        """How many transactions a client makes in about the time of a turn."""
+        script = self._script(kind, self._contenders[0])
         if kind == "delete":
-            self._refill(table)
+            self._refill(f"bench_{self._contenders[0]}")
+        _, rate = self._pgbench(script, clients, ["-T", "1"])
+        most = _ROWS // 4 if kind == "delete" else rate * self._seconds
+        return max(int(min(most, rate * self._seconds) / clients), 1)
+
+    def _script(self, kind: str, contender: str) -> Path:
+        table = f"{'wide' if kind == 'wide update' else 'bench'}_{contender}"
         script = Path(self._server.log).parent / f"{contender}.pgbench"
         script.write_text(_SINGLE[kind].replace("{table}", table))
         script.chmod(0o644)
-        before = self._wal()
-        done, rate = self._pgbench(script, clients)
+        return script
+
+    def _single(self, workload: str, kind: str, contender: str, clients: int, each: int) -> None:
+        table = f"{'wide' if kind == 'wide update' else 'bench'}_{contender}"
+        if kind == "delete":
+            self._refill(table)
+        script = self._script(kind, contender)
+        # The first change of a page after a checkpoint writes the whole page to the WAL: not what is compared here.
+        self._pgbench(script, clients, ["-t", str(max(each // 2, 1))])
+        logged = contender in _LOGS and kind != "delete"
+        wal, log = self._wal(), self._log_size(contender) if logged else 0
+        done, rate = self._pgbench(script, clients, ["-t", str(each)])
         self.results.add(workload, contender, rate)
-        self.results.add(f"{workload} WAL bytes", contender, (self._wal() - before) / done)
-        if contender in _LOGS and kind != "delete":
-            self.results.add(f"{workload} log bytes", contender, self._log_size(contender) / done)
+        self.results.add(f"{workload} WAL bytes", contender, (self._wal() - wal) / done)
+        if logged:
+            self.results.add(f"{workload} log bytes", contender, (self._log_size(contender) - log) / done)
         self._connection.execute(sql.SQL("vacuum {}").format(sql.Identifier(table)))
 
-    def _pgbench(self, script: Path, clients: int) -> tuple[int, float]:
+    def _pgbench(self, script: Path, clients: int, length: list[str]) -> tuple[int, float]:
         command = [
             *(self._server.bin_directory / "pgbench", "-n", "-M", "prepared", "-f", script),
-            *("-c", clients, "-j", min(clients, 2), "-T", self._seconds),
+            *("-c", clients, "-j", min(clients, 2), *length),
             *("-h", self._server.socket_directory, "-p", embedded.PORT, "-U", "postgres", "postgres"),
         ]
         said = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout

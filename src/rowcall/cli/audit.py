@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from contextlib import closing
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from rowcall import errors
 from rowcall.audit import history
 from rowcall.audit.rejections import rejections as find_rejections
-from rowcall.cli.history import show_history
+from rowcall.cli.history import show_events, show_history
 from rowcall.cli.options import DsnOption, connect
-from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, chosen, show
+from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, cell, chosen, exact, fitted, print_table, show
 from rowcall.event import OPERATIONS, Event
+
+_T = TypeVar("_T")
 
 commands = typer.Typer(help="Ask the log what happened.", no_args_is_help=True)
 
@@ -64,8 +68,12 @@ def log(
         context=_context(context or []),
         limit=_limit(limit, format),
     )
-    with connect(dsn) as connection:
-        show(_limited(_rows(history.log(connection, wanted)), limit, format), EVENT_COLUMNS, format)
+    # Closed before the connection, should whoever reads our output have had enough.
+    with connect(dsn) as connection, closing(history.log(connection, wanted)) as events:
+        if chosen(format) is Format.TABLE:
+            show_events(_limited(events, limit))
+        else:
+            show(_rows(events), EVENT_COLUMNS, format)
 
 
 @commands.command()
@@ -102,8 +110,11 @@ def rejections(
     Example: rowcall audit rejections --table users
     """
     wanted = history.Filter(table=table, actor=actor, since=since, until=until, limit=_limit(limit, format))
-    with connect(dsn) as connection:
-        show(_limited(find_rejections(connection, wanted), limit, format), REJECTION_COLUMNS, format)
+    with connect(dsn) as connection, closing(find_rejections(connection, wanted)) as refused:
+        if chosen(format) is Format.TABLE:
+            _show_rejections(_limited(refused, limit))
+        else:
+            show(refused, REJECTION_COLUMNS, format)
 
 
 def _limit(given: int | None, form: Format | None) -> int | None:
@@ -111,13 +122,32 @@ def _limit(given: int | None, form: Format | None) -> int | None:
     return given if given is not None or chosen(form) is not Format.TABLE else TERMINAL_LIMIT + 1
 
 
-def _limited(rows: Iterable[dict[str, Any]], given: int | None, form: Format | None) -> Iterable[dict[str, Any]]:
-    if given is not None or chosen(form) is not Format.TABLE:
-        return rows
+def _limited(rows: Iterable[_T], given: int | None) -> list[_T]:
+    """The rows that a table shows, with a remark where these are not all."""
     found = list(rows)
-    if len(found) > TERMINAL_LIMIT:
-        Console(stderr=True).print(f"[dim]The newest {TERMINAL_LIMIT}; --limit or --format jsonl shows more.[/dim]")
+    if given is not None or len(found) <= TERMINAL_LIMIT:
+        return found
+    Console(stderr=True).print(f"[dim]The newest {TERMINAL_LIMIT}; --limit or --format jsonl shows more.[/dim]")
     return found[-TERMINAL_LIMIT:]
+
+
+def _show_rejections(refused: Iterable[dict[str, Any]]) -> None:
+    """One by one: when, what, by which rule or handler, and why."""
+    lines = [
+        [
+            Text(row["at"].strftime("%Y-%m-%d %H:%M:%S"), "dim"),
+            Text(f"{row['operation']} {row['table'].removeprefix('public.')} {_values(row['key'])}"),
+            Text(row["rule"] or row["handler"] or ""),
+            Text(row["message"]),
+        ]
+        for row in refused
+    ]
+    print_table(fitted(("at", "refused", "by", "message"), lines, (None, 1 / 4, 1 / 5, None), stretched=3, fold=True))
+
+
+def _values(key: msgspec.Raw | None) -> str:
+    """A key's values alone: the table says what they are."""
+    return ",".join(cell(value) for value in exact(key).values()) if key is not None else ""
 
 
 def _rows(events: Iterable[Event]) -> Iterator[dict[str, Any]]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from rowcall import embedded, errors
-from rowcall.bench.capture import CONTENDERS, WORKLOADS, CaptureBench, Results
+
+if TYPE_CHECKING:
+    from rowcall.bench.capture import Results
 
 commands = typer.Typer(help="Measure, contenders side by side in one run: trust the ratios.", no_args_is_help=True)
 
+#: What every other contender is compared with.
+YARDSTICKS = ("none", "images", "silent")
 #: Enough memory that the tables stay in it, and no background work that hits one contender only.
 _SETTINGS = {
     "shared_buffers": "512MB",
@@ -32,10 +36,12 @@ def capture(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender; the median counts.")] = 5,
     seconds: Annotated[int, typer.Option(min=1, help="Length of a turn of single-row transactions.")] = 5,
     workloads: Annotated[
-        list[str] | None, typer.Option("--workload", help=f"One of: {', '.join(WORKLOADS)}; repeatable.")
+        list[str] | None,
+        typer.Option("--workload", help="Only this one, repeatable; a wrong name shows which there are."),
     ] = None,
     contenders: Annotated[
-        list[str] | None, typer.Option("--contender", help=f"One of: {', '.join(CONTENDERS)}; repeatable.")
+        list[str] | None,
+        typer.Option("--contender", help="Only this one, repeatable; a wrong name shows which there are."),
     ] = None,
     fsync: Annotated[bool, typer.Option(help="Flush commits to disk, as a real server does.")] = True,
 ) -> None:
@@ -43,6 +49,9 @@ def capture(
 
     Example: rowcall bench capture --rounds 3 --workload update@8
     """
+    # Here, because it loads Alembic, which would make every other command wait.
+    from rowcall.bench.capture import CONTENDERS, WORKLOADS, CaptureBench
+
     chosen = _known(contenders or list(CONTENDERS), CONTENDERS)
     work = _known(workloads or list(WORKLOADS), WORKLOADS)
     console = Console()
@@ -59,17 +68,18 @@ def _known(names: list[str], known: tuple[str, ...]) -> list[str]:
 
 
 def _table(results: Results, contenders: list[str]) -> Table:
-    """Medians, and in brackets their ratio to the first contender's."""
-    table = Table("", *contenders, box=None, padding=(0, 2, 0, 0))
+    """A line a figure and contender: the median, and its ratios to the yardsticks."""
+    table = Table(
+        "", "contender", "median", *(f"against {name}" for name in YARDSTICKS), box=None, padding=(0, 2, 0, 0)
+    )
     for name, samples in results.samples.items():
-        cells = []
-        for contender in contenders:
-            if contender not in samples:
-                cells.append("")
-                continue
-            median, ratio = results.median(name, contender), ""
-            if contenders[0] in samples and contender != contenders[0]:
-                ratio = f" ({results.ratio(name, contender, contenders[0]):.2f})"
-            cells.append(f"{median:,.0f}{ratio}" if median >= 10 else f"{median:.2f} s{ratio}")
-        table.add_row(name, *cells)
+        for contender in (*contenders, *(other for other in samples if other not in contenders)):
+            if contender in samples:
+                median = results.median(name, contender)
+                ratios = (
+                    f"{results.ratio(name, contender, yardstick):.2f}" if yardstick in samples else ""
+                    for yardstick in YARDSTICKS
+                )
+                table.add_row(name, contender, f"{median:,.0f}" if median >= 10 else f"{median:.2f} s", *ratios)
+        table.add_section()
     return table

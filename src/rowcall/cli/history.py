@@ -1,13 +1,14 @@
-"""One row's history as a person reads it."""
+"""Events as a person reads them: one row's history at length, many rows' events a line each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from rowcall.cli.output import fitted, print_table
 from rowcall.event import Event
 
 _MARKS = {
@@ -17,6 +18,30 @@ _MARKS = {
     "truncate": ("x", "red"),
     "snapshot": ("=", "blue"),
 }
+
+
+#: Longer values are cut where an event has one line only.
+_LONGEST_VALUE = 60
+
+
+def show_events(events: Iterable[Event]) -> None:
+    """Print events a line each: place, time, what, the columns it changed, who. What does not fit the terminal is cut."""
+    lines = [_line(event) for event in events]
+    table = fitted(("seq", "at", "event", "change", "actor"), lines, (None, None, 1 / 4, None, 1 / 8), stretched=3)
+    print_table(table)
+
+
+def _line(event: Event) -> list[Text]:
+    mark, color = _MARKS[event.operation]
+    what = Text.assemble((f"{mark} ", f"bold {color}"), event.table.removeprefix("public."), f" {_short_key(event)}")
+    change = "; ".join(difference[: 2 * _LONGEST_VALUE] for difference in _differences(event))
+    at = Text(event.at.strftime("%Y-%m-%d %H:%M:%S"), "dim")
+    return [Text(str(event.seq), justify="right"), at, what, Text(change), Text(event.actor or "")]
+
+
+def _short_key(event: Event) -> str:
+    """The key's values alone: the table says what they are."""
+    return ",".join(str(value)[:_LONGEST_VALUE] for value in event.key.values())
 
 
 def show_history(console: Console, events: Sequence[Event]) -> None:

@@ -15,7 +15,9 @@ import typer
 from rowcall import errors, settings
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.listener.daemon import LeftOver, Listener
-from rowcall.postgres import subscriptions, tables
+from rowcall.postgres import declarations, subscriptions, tables
+
+_LOG = structlog.get_logger("rowcall")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -41,6 +43,8 @@ def listen(
     with connect(dsn) as connection:
         subjects = tables.subjects(connection, app)
         subscriptions.create_missing(connection, list(subjects.topics), name, subscriptions.this_moment(connection))
+        if missing := declarations.not_in_place(connection, app):
+            _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
     left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), subjects, drain=drain)))
     if drain and (left.waiting or left.dead):
         raise errors.Undeliverable(

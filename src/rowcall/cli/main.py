@@ -14,7 +14,7 @@ import typer
 
 import rowcall
 from rowcall import errors
-from rowcall.cli import audit, bench, demo, listen, migrate, watches
+from rowcall.cli import audit, bench, demo, doctor, listen, migrate, status, watches
 from rowcall.postgres.connection import told_by_server
 
 #: As a shell says it of a program that Ctrl-C ended.
@@ -49,6 +49,8 @@ def options(
 migrate.register(app)
 watches.register(app)
 listen.register(app)
+status.register(app)
+doctor.register(app)
 app.add_typer(audit.commands, name="audit")
 app.add_typer(bench.commands, name="bench")
 demo.register(app)
@@ -70,8 +72,10 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
         return _leave_quietly()
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         return INTERRUPTED
+    except typer.Abort:  # the answer to a question was no
+        return 1
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence, not a traceback
         return _tell(error, debug)
     return code if isinstance(code, int) else 0

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 
@@ -35,6 +35,10 @@ FormatOption = Annotated[
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _DECODER = msgspec.json.Decoder(type=Any, float_hook=Decimal)
 
+#: Blanks between the columns of a table, and what its stretched column has even if the terminal is too narrow.
+_GAP = 2
+_NARROWEST = 12
+
 #: A table on a terminal shows the newest so many rows unless a limit is given.
 TERMINAL_LIMIT = 50
 
@@ -54,11 +58,17 @@ def exact(value: Any) -> Any:
         return {name: exact(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [exact(item) for item in value]
-    if isinstance(value, Decimal) and Decimal(repr(float(value))) != value:
-        return str(value)
-    if isinstance(value, int) and not isinstance(value, bool) and int(float(value)) != value:
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool) and not _float_holds(value):
         return str(value)
     return value
+
+
+def _float_holds(number: int | Decimal) -> bool:
+    """Whether whoever reads a JSON number into a float gets this very number."""
+    try:
+        return Decimal(repr(float(number))) == number
+    except (OverflowError, ValueError):
+        return False
 
 
 def show(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], given: Format | None) -> None:
@@ -77,30 +87,75 @@ def _show_json(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, lin
     if lines:
         for line in encoded:
             print(line)
-    else:
-        print("[" + ",\n ".join(encoded) + "]")
+        return
+    separator = "["
+    for line in encoded:
+        print(separator, line, sep="", end="")
+        separator = ",\n "
+    print("]" if separator != "[" else "[]")
 
 
 def _show_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_cell(row[name]) for name in columns])
+        writer.writerow([cell(row[name]) for name in columns])
 
 
 def _show_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    table = Table(*columns, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = grid(*columns)
     for row in rows:
-        table.add_row(*(Text(_cell(row[name])) for name in columns))
+        table.add_row(*(Text(cell(row[name])) for name in columns))
+    print_table(table)
+
+
+def grid(*columns: str | Column) -> Table:
+    """An empty table in the look of all listings."""
+    return Table(*columns, box=None, header_style="bold", padding=(0, _GAP, 0, 0), pad_edge=False)
+
+
+def fitted(
+    names: Sequence[str],
+    lines: Sequence[Sequence[Text]],
+    shares: Sequence[float | None],
+    *,
+    stretched: int,
+    fold: bool = False,
+) -> Table:
+    """A table as wide as the terminal at most, whose columns are as wide as they need; empty ones are left out.
+
+    :param shares: the share of the terminal's width a column has at most, None where it needs what it needs.
+    :param stretched: the column that gets what the others leave.
+    :param fold: whether what is too long for its column goes on in the next line, or is cut.
+    """
+    terminal = Console().width
+    shown = [place for place in range(len(names)) if place == stretched or any(line[place].plain for line in lines)]
+    widths = {place: max([len(names[place]), *(line[place].cell_len for line in lines)]) for place in shown}
+    widths |= {place: min(widths[place], round(terminal * share)) for place in shown if (share := shares[place])}
+    left = terminal - sum(widths[place] + _GAP for place in shown if place != stretched)
+    widths[stretched] = max(_NARROWEST, min(widths[stretched], left))
+    table = grid(*(_column(names[place], widths[place], fold=fold) for place in shown))
+    for line in lines:
+        table.add_row(*(line[place] for place in shown))
+    return table
+
+
+def _column(name: str, width: int, *, fold: bool) -> Column:
+    return Column(name, width=width, no_wrap=not fold, overflow="fold" if fold else "ellipsis")
+
+
+def print_table(table: Table) -> None:
+    """Print a table, and something even if it is empty."""
     console = Console()
     console.print(table if table.row_count else "[dim]nothing[/dim]")
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as CSV and tables show it."""
     if value is None:
         return ""
     if isinstance(value, str):
         return value
     if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="milliseconds")
+        return value.isoformat(sep=" ")
     return _ENCODER.encode(exact(value)).decode()

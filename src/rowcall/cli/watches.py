@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from rowcall import errors
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
-from rowcall.cli.output import FormatOption, show
+from rowcall.cli.output import Format, FormatOption, cell, chosen, fitted, print_table, show
 from rowcall.postgres import declarations
-from rowcall.watch import Watch
+from rowcall.watch import WATCHABLE, Watch
 
 TablesArgument = Annotated[list[str], typer.Argument(metavar="TABLE…")]
+
+WATCH_COLUMNS = (
+    "table",
+    "declared_by",
+    "exclude",
+    "redact",
+    "notify",
+    "columns",
+    "when",
+    "operations",
+    "truncate",
+    "current",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -60,8 +75,36 @@ def list_watches(dsn: DsnOption = None, format: FormatOption = None) -> None:
     Example: rowcall watches --format jsonl
     """
     with connect(dsn) as connection:
-        columns = ["table", "declared_by", "exclude", "redact", "notify", "current"]
-        show(declarations.watches(connection), columns, format)
+        rows = declarations.watches(connection)
+    if chosen(format) is Format.TABLE:
+        _show_watches(rows)
+    else:
+        show(rows, WATCH_COLUMNS, format)
+
+
+def _show_watches(rows: Iterable[dict[str, Any]]) -> None:
+    """A line each, with the options that were given: most are not, and a column for each would not fit a terminal."""
+    lines = [
+        [Text(row["table"]), Text(row["declared_by"]), Text(cell(row["current"])), Text("; ".join(_given(row)))]
+        for row in rows
+    ]
+    names = ("table", "declared_by", "current", "options")
+    print_table(fitted(names, lines, (2 / 5, 1 / 5, None, None), stretched=3, fold=True))
+
+
+def _given(row: dict[str, Any]) -> Iterator[str]:
+    """A watch's options that differ from their defaults."""
+    for name in ("exclude", "redact", "columns"):
+        if row[name]:
+            yield f"{name} {', '.join(row[name])}"
+    if row["when"]:
+        yield f"when {row['when']}"
+    if set(row["operations"]) != set(WATCHABLE):
+        yield f"operations {', '.join(row['operations'])}"
+    if row["truncate"] != "event":
+        yield f"truncate {row['truncate']}"
+    if row["notify"]:
+        yield "notify"
 
 
 def sync(

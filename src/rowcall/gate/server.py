@@ -27,6 +27,8 @@ _LOG = structlog.get_logger("rowcall")
 CHANNEL = "rowcall_gate"
 #: Seconds after which to look although nobody notified: for the requests of a listener that died.
 BACKSTOP = 1.0
+#: Seconds between looks for requests whose writers have gone.
+SWEEP = 30.0
 #: Before the writer's deadline a handler is cut, so that the writer still hears which one was too slow: by so many seconds at
 #: most, or this share of the time that is left.
 MARGIN = 0.02
@@ -99,16 +101,20 @@ class GateServer:
 
     async def serve(self) -> None:
         """Answer requests until cancelled."""
+        loop = asyncio.get_running_loop()
+        swept = 0.0
         while True:
             for request_id, body, schema, table, seconds, mark in await self._claim():
-                deadline = asyncio.get_running_loop().time() + seconds - min(MARGIN, seconds * SHARE)
+                deadline = loop.time() + seconds - min(MARGIN, seconds * SHARE)
                 handlers = self._handlers[schema, table]
                 task = asyncio.create_task(self._answer(request_id, body, handlers, deadline, mark))
                 self._answering.add(task)
                 task.add_done_callback(self._answered)
-            # To its end, as a generator left in the middle would keep the connection's lock.
-            if not [ring async for ring in self._ears.notifies(timeout=BACKSTOP, stop_after=1)]:
+            if loop.time() - swept > SWEEP:
                 await self._hands.execute(_QUERIES["sweep"])
+                swept = loop.time()
+            # To its end, as a generator left in the middle would keep the connection's lock.
+            _ = [ring async for ring in self._ears.notifies(timeout=BACKSTOP, stop_after=1)]
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._answering.discard(task)

@@ -17,6 +17,7 @@ from rowcall.listener.delivery import delivery_for
 from rowcall.listener.sleep import Sleep
 from rowcall.listener.subscription import Subscription
 from rowcall.postgres import connection as connections
+from rowcall.postgres import partitions
 from rowcall.postgres.log import LogReader
 from rowcall.postgres.tables import Subjects
 from rowcall.postgres.wakeups import Doorbell
@@ -25,6 +26,8 @@ _LOG = structlog.get_logger("rowcall")
 
 #: Seconds between attempts to take over a subscription that another process has.
 STANDBY = 1.0
+#: Seconds between looks at the log's partitions.
+PARTITIONS_EVERY = 3600.0
 #: A drain waits for retries that are due within so many seconds; what is later is left over.
 DRAIN_PATIENCE = 2.0
 _FIRST_BACKOFF = 0.1
@@ -85,7 +88,7 @@ class Listener:
         """Log that the database is out of reach, once; raise anything else, out of the groups that tasks put it in."""
         failures = list(_leaves(error))
         for failure in failures:
-            if not connections.is_outage(failure):
+            if not connections.is_passing(failure):
                 raise failure
         if self._connected:
             _LOG.warning("the database is gone; trying to reconnect", error=connections.one_line(failures[0]))
@@ -107,7 +110,10 @@ class Listener:
             reader = await LogReader.over(reading)
             doorbell = await Doorbell.open(self._dsn)
             stack.push_async_callback(doorbell.close)
-            servants = [asyncio.create_task(self._sleep.keep_watch(doorbell))]
+            servants = [
+                asyncio.create_task(self._sleep.keep_watch(doorbell)),
+                asyncio.create_task(_keep_partitions_ahead(self._dsn)),
+            ]
             if self._subjects.guarded:
                 gate = await GateServer.open(self._subjects.guarded, reader, self._dsn)
                 stack.push_async_callback(gate.close)
@@ -179,6 +185,15 @@ class Listener:
             return False
         self._left_over.append(LeftOver(*await subscription.left_over()))
         return True
+
+
+async def _keep_partitions_ahead(dsn: str) -> None:
+    """See now and then to it that the log has partitions for the months to come."""
+    while True:
+        connection = await connections.connect_async(dsn, application_name="rowcall partitions")
+        async with connection:
+            await partitions.extend_async(connection)
+        await asyncio.sleep(PARTITIONS_EVERY)
 
 
 async def _fail_with(servant: asyncio.Task[None]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any, Protocol
 
 import psycopg
@@ -112,8 +112,7 @@ class SyncDelivery:
 
     def _open(self, dsn: str) -> None:
         self._connection = connections.connect(dsn, application_name=_application_name(self._handler))
-        with suppress(psycopg.DataError):
-            self._connection.execute(connections.NOTICE_DEATH)
+        connections.settle(self._connection)
         if self._make_sessions is not None:
             self._sessions = self._make_sessions(self._connection)
 
@@ -175,8 +174,7 @@ class AsyncDelivery:
 
     async def open(self, dsn: str) -> None:
         self._connection = await connections.connect_async(dsn, application_name=_application_name(self._handler))
-        with suppress(psycopg.DataError):
-            await self._connection.execute(connections.NOTICE_DEATH)
+        await connections.settle_async(self._connection)
         if self._make_sessions is not None:
             self._sessions = self._make_sessions(self._connection)
             await self._sessions.prepare()

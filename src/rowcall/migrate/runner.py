@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from rowcall import errors, resources
 from rowcall.migrate import gate
 from rowcall.postgres import connection as connections
+from rowcall.postgres import partitions
 from rowcall.postgres.schema import code_revision, database_revision, refuse_newer
 
 _QUERIES = resources.queries("schema")
@@ -94,6 +95,9 @@ def upgrade(dsn: str, gate_dsn: str | None = None, *, to: str = "head") -> None:
         if login is not None:
             gate.open_gate(connection, login)
         connection.commit()
+        if database_revision(connection) == code_revision():
+            partitions.extend(connection)
+            connection.commit()
 
 
 def configure_gate(dsn: str, gate_dsn: str) -> None:

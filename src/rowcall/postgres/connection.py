@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -20,6 +21,12 @@ class RawJson(Loader):
         return bytes(data)
 
 
+class RawJsonBinary(RawJson):
+    """The same for json's binary form, which is no other."""
+
+    format = pq.Format.BINARY
+
+
 class RawJsonbBinary(Loader):
     """The same for jsonb's binary form, whose first byte is a version number."""
 
@@ -27,6 +34,9 @@ class RawJsonbBinary(Loader):
 
     def load(self, data: Any) -> bytes:
         return bytes(data)[1:]
+
+
+_RAW = (("json", RawJson), ("json", RawJsonBinary), ("jsonb", RawJson), ("jsonb", RawJsonbBinary))
 
 
 def check_server_version(version: int) -> None:
@@ -41,8 +51,9 @@ def check_server_version(version: int) -> None:
 
 
 #: SQLSTATE classes and codes that say the connection is gone or was never there, though the server may be well:
-#: connection exceptions, shutdowns and terminations, too many connections, timeouts that end a session.
-_GONE = ("08", "57P", "53300", "25P03", "25P04", "28")
+#: connection exceptions, shutdowns and terminations, too many connections, timeouts that end a session, logins that
+#: are refused, and a primary that became a standby.
+_GONE = ("08", "57P", "53300", "25P03", "25P04", "25006", "28")
 
 
 #: Of our own statements: a table, function or schema is not there.
@@ -60,9 +71,14 @@ def is_outage(error: BaseException) -> bool:
     return error.sqlstate.startswith(_GONE)
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether an error may be over when the same is tried again: an outage, or what psycopg calls operational."""
+    return is_outage(error) or isinstance(error, psycopg.OperationalError)
+
+
 def unreachable(error: psycopg.Error) -> errors.Unreachable:
     """What a failed connection attempt means, in one sentence."""
-    reason = one_line(error) or type(error).__name__
+    reason = one_line(error).removeprefix("connection is bad: ") or type(error).__name__
     return errors.Unreachable(
         f"The database cannot be reached: {reason}. Check --dsn, ROWCALL_DSN or libpq's PG… variables."
     )
@@ -89,6 +105,14 @@ def told_by_server(error: psycopg.Error) -> errors.RowcallError:
     return errors.RowcallError(f"{errors.describe(error)}. This is a fault of Rowcall's; --debug shows where.")
 
 
+_ISO_DATES = "set datestyle = 'ISO, MDY'"
+
+
+def _writes_iso_dates(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether the session writes times as psycopg reads them; the server says so by itself."""
+    return (connection.info.parameter_status("DateStyle") or "").startswith("ISO")
+
+
 def connect(dsn: str, *, autocommit: bool = True, application_name: str = "rowcall") -> psycopg.Connection[TupleRow]:
     """A sync connection that Rowcall works with.
 
@@ -96,14 +120,19 @@ def connect(dsn: str, *, autocommit: bool = True, application_name: str = "rowca
     :raises UsageError: if the server is too old or the DSN is no DSN.
     """
     try:
-        connection = psycopg.connect(dsn, autocommit=autocommit, application_name=application_name)
+        connection = psycopg.connect(
+            dsn, autocommit=autocommit, application_name=application_name, client_encoding="utf8"
+        )
     except psycopg.ProgrammingError as error:
         raise errors.UsageError(f"The DSN cannot be read: {one_line(error)}.") from error
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
     try:
         check_server_version(connection.info.server_version)
-    except errors.UsageError:
+        if not _writes_iso_dates(connection):
+            connection.execute(_ISO_DATES)
+            connection.commit()
+    except BaseException:
         connection.close()
         raise
     return connection
@@ -112,10 +141,10 @@ def connect(dsn: str, *, autocommit: bool = True, application_name: str = "rowca
 async def connect_async(
     dsn: str, *, autocommit: bool = True, application_name: str = "rowcall"
 ) -> psycopg.AsyncConnection[TupleRow]:
-    """An async connection that Rowcall works with. Errors as :func:`connect`."""
+    """An async connection that a listener works with. Errors as :func:`connect`."""
     try:
         connection = await psycopg.AsyncConnection.connect(
-            dsn, autocommit=autocommit, application_name=application_name
+            dsn, autocommit=autocommit, application_name=application_name, client_encoding="utf8"
         )
     except psycopg.ProgrammingError as error:
         raise errors.UsageError(f"The DSN cannot be read: {one_line(error)}.") from error
@@ -123,15 +152,36 @@ async def connect_async(
         raise unreachable(error) from error
     try:
         check_server_version(connection.info.server_version)
-    except errors.UsageError:
+        await connection.execute(_STAY)
+        if not _writes_iso_dates(connection):
+            await connection.execute(_ISO_DATES)
+        if not autocommit:
+            await connection.commit()
+    except BaseException:
         await connection.close()
         raise
     return connection
 
 
+#: A listener's connections may have nothing to do for days.
+_STAY = "set idle_session_timeout = 0"
+
 #: Has the server look now and then whether a client in the middle of a statement is still there. Otherwise the claim of a
 #: listener that was killed would last as long as its handler's last statement; not every platform can look.
-NOTICE_DEATH = "set client_connection_check_interval = '1s'"
+_NOTICE_DEATH = "set client_connection_check_interval = '1s'"
+
+
+def settle(connection: psycopg.Connection[Any]) -> None:
+    """Prepare a connection for delivering: to stay however little there is to do, and to go when its client does."""
+    connection.execute(_STAY)
+    with suppress(psycopg.DataError):
+        connection.execute(_NOTICE_DEATH)
+
+
+async def settle_async(connection: psycopg.AsyncConnection[Any]) -> None:
+    """The same as :func:`settle`."""
+    with suppress(psycopg.DataError):
+        await connection.execute(_NOTICE_DEATH)
 
 
 def stream(connection: psycopg.Connection[Any], query: str, parameters: dict[str, Any]) -> Iterator[TupleRow]:
@@ -140,7 +190,7 @@ def stream(connection: psycopg.Connection[Any], query: str, parameters: dict[str
     :raises UsageError: for a parameter that the server cannot read, such as a time.
     """
     with connection.transaction(), connection.cursor(name="rowcall_stream") as cursor:
-        for kind, loader in (("jsonb", RawJson), ("jsonb", RawJsonbBinary), ("json", RawJson)):
+        for kind, loader in _RAW:
             cursor.adapters.register_loader(kind, loader)
         try:
             cursor.execute(query, parameters)
@@ -152,7 +202,6 @@ def stream(connection: psycopg.Connection[Any], query: str, parameters: dict[str
 def raw_cursor(connection: Any) -> Any:
     """A cursor that gives tuples, and json values as bytes, whatever a handler that uses the connection has set it to."""
     cursor = connection.cursor(row_factory=tuple_row)
-    for loader in (RawJson, RawJsonbBinary):
-        cursor.adapters.register_loader("jsonb", loader)
-    cursor.adapters.register_loader("json", RawJson)
+    for kind, loader in _RAW:
+        cursor.adapters.register_loader(kind, loader)
     return cursor

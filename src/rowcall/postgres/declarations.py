@@ -21,6 +21,9 @@ from rowcall.watch import Watch
 
 _QUERIES = resources.queries("declarations")
 
+#: Of the errors that psycopg calls operational, those our functions raise: object not ready, object in use.
+_RAISED_BY_US = ("55000", "55006")
+
 #: What a declaration that is in place already comes to.
 UNCHANGED = "unchanged"
 
@@ -55,8 +58,7 @@ class _Call:
                 f"This login lacks a right: {one_line(error)}. Use the login that ran rowcall migrate and owns the table."
             ) from error
         except psycopg.Error as error:
-            # Some of what our functions refuse has an SQLSTATE that psycopg takes for operational.
-            if connection.closed:
+            if isinstance(error, psycopg.OperationalError) and error.sqlstate not in _RAISED_BY_US:
                 raise
             raise _sentence(error) from error
         assert row is not None
@@ -107,7 +109,7 @@ def unwatch(connection: psycopg.Connection[Any], name: str) -> Change:
 
 
 def watches(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
-    """Every watch: table, declared_by, exclude, redact, notify, current."""
+    """Every watch: table, declared_by, exclude, redact, notify, columns, when, operations, truncate, current."""
     cursor = connection.execute(_QUERIES["watches"])
     assert cursor.description is not None
     names = [column.name for column in cursor.description]
@@ -128,6 +130,21 @@ def synchronise(connection: psycopg.Connection[Any], app: Rowcall, name: str) ->
     _check_subjects(connection, app)
     created = subscriptions.create_missing(connection, _subscribers(app), name, start)
     return changes + [Change("subscription", subscription, "created") for subscription in created]
+
+
+def not_in_place(connection: psycopg.Connection[Any], app: Rowcall) -> list[str]:
+    """The tables an app declares something for that :func:`synchronise` has not seen so; reads only, and takes no lock.
+
+    :raises UsageError: for a table that does not exist.
+    """
+    watched = set(_watched(connection, app))
+    guarded = {*subjects(connection, app).guarded, *(resolve(connection, rule.table) for rule in app.rules)}
+    declared = [
+        {"schema": table.schema, "table": table.name, "watched": table in watched, "guarded": table in guarded}
+        for table in sorted(watched | guarded)
+    ]
+    rows = connection.execute(_QUERIES["not_in_place"], {"tables": Jsonb(declared)}).fetchall()
+    return [Table(*row).display for row in rows]
 
 
 def statements(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> list[str]:
@@ -212,7 +229,7 @@ def _handler(handler: BeforeHandler) -> dict[str, Any]:
 
 def _check_subjects(connection: psycopg.Connection[Any], app: Rowcall) -> None:
     """An after-handler of a table that nobody watches would wait for ever."""
-    watched = {row["table"] for row in watches(connection)}
+    watched = {name for (name,) in connection.execute(_QUERIES["watched"]).fetchall()}
     for handler in app.after_handlers:
         if handler.selector.is_pattern:
             continue

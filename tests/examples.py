@@ -2,5 +2,4 @@
 
 from hypothesis import settings
 
-settings.register_profile("bounded", max_examples=60, deadline=None)
-settings.load_profile("bounded")
+bounded = settings(max_examples=60, deadline=None)

@@ -1,0 +1,198 @@
+-- What is wrong or risky in an installation: one query for each check of rowcall doctor. An empty answer means that all is well.
+
+-- name: capture_not_current
+-- Watches whose triggers and functions are not those that their tables would get now. Dropped tables, for which none can be
+-- generated, are left to "dropped": OFFSET 0 has them sorted out first.
+select w.schema_name, w.table_name, w.declared_by, w.options
+from (
+  select r.id, r.schema_name, r.table_name, w.declared_by, w.options
+  from rowcall.watch as w
+  join rowcall.relation as r on r.id = w.relation and r.dropped_at is null
+  join pg_class as c on c.oid = r.oid
+  offset 0
+) as w
+where rowcall.capture_is_current_v1(w.id) is not true
+order by 1, 2;
+
+-- name: capture_disabled
+select r.schema_name, r.table_name, w.declared_by, w.options
+from rowcall.watch as w
+join rowcall.relation as r on r.id = w.relation and r.dropped_at is null
+join pg_class as c on c.oid = r.oid
+where not rowcall.capture_is_enabled_v1(r.id)
+order by 1, 2;
+
+-- name: guard_not_current
+-- Tables whose validation is not what was declared for them, as "capture_not_current".
+select g.schema_name, g.table_name, g.declared_by
+from (
+  select r.id, r.schema_name, r.table_name, array_agg(distinct d.declared_by) as declared_by
+  from (
+    select relation, declared_by from rowcall.rule union select relation, declared_by from rowcall.before_handler
+  ) as d
+  join rowcall.relation as r on r.id = d.relation and r.dropped_at is null
+  join pg_class as c on c.oid = r.oid
+  group by r.id, r.schema_name, r.table_name
+  offset 0
+) as g
+where rowcall.guard_is_current_v1(g.id) is not true
+order by 1, 2;
+
+-- name: dropped
+-- Tables that are gone and still declared: whether there is one of that name again, and the statements that forget them.
+select r.schema_name, r.table_name, to_regclass(format('%%I.%%I', r.schema_name, r.table_name)) is not null,
+  array_agg(distinct format('delete from rowcall.%%I where relation = %%s', d.kind, r.id)),
+  array_agg(distinct d.declared_by), coalesce(w.options, '{}')
+from (
+  select 'watch' as kind, relation, declared_by from rowcall.watch
+  union select 'rule', relation, declared_by from rowcall.rule
+  union select 'before_handler', relation, declared_by from rowcall.before_handler
+) as d
+join rowcall.relation as r on r.id = d.relation
+left join rowcall.watch as w on w.relation = r.id
+where r.dropped_at is not null or not exists (select from pg_class where oid = r.oid)
+group by r.id, r.schema_name, r.table_name, w.options
+order by 1, 2;
+
+-- name: not_following
+-- Event triggers that follow DDL and do not fire for ordinary sessions: whether they are there at all.
+select w.name, e.oid is not null
+from (values ('rowcall_follow_ddl'), ('rowcall_follow_drop')) as w (name)
+left join pg_event_trigger as e on e.evtname = w.name
+where e.evtenabled is null or e.evtenabled not in ('O', 'A')
+order by 1;
+
+-- name: overflow
+-- Whether the log's last partition holds events already.
+select exists (select from rowcall.event where at >= %(since)s);
+
+-- name: newest_end
+-- Where the newest partition of the log ends.
+select max(substring(pg_get_expr(c.relpartbound, c.oid) from $$TO \('([^']+)'\)$$)::timestamptz)::text
+from pg_inherits as i join pg_class as c on c.oid = i.inhrelid
+where i.inhparent = 'rowcall.event'::regclass;
+
+-- name: unguarded
+-- Triggers that keep the log append-only and are missing or disabled, and the statement that brings each back.
+-- A row trigger of the log is cloned to its partitions, so what is wrong with it is told once.
+with wanted as (
+  select t.relid as table_oid, t.level, w.name, w.timing, g.tgenabled in ('O', 'A') as works, g.oid as trigger_oid
+  from pg_partition_tree('rowcall.event') as t
+  cross join (values ('append_only', 'before update or delete', 'row'),
+    ('append_only_truncate', 'before truncate', 'statement')) as w (name, timing, unit)
+  left join pg_trigger as g on g.tgrelid = t.relid and g.tgname = w.name
+    and g.tgfoid = to_regproc('rowcall.refuse_alteration_v1')
+)
+select table_oid::regclass::text, name, trigger_oid is not null,
+  case when trigger_oid is not null then format('alter table %%s enable trigger %%I', table_oid::regclass, name)
+  else format('create trigger %%I %%s on %%s for each %%s execute function rowcall.refuse_alteration_v1()', name, timing,
+    table_oid::regclass, case name when 'append_only' then 'row' else 'statement' end) end
+from wanted as w
+where works is not true
+  and not (level > 0 and name = 'append_only'
+    and exists (select from wanted where level = 0 and name = 'append_only' and works is not true))
+order by level, 1, 2;
+
+-- name: grants
+-- Roles that were granted to write to the log, but its owner and, for capture, rowcall_capture.
+select coalesce(quote_ident(g.rolname), 'public'), string_agg(distinct lower(a.privilege_type), ', '),
+  string_agg(distinct t.relid::regclass::text, ', ')
+from pg_partition_tree('rowcall.event') as t
+join pg_class as c on c.oid = t.relid
+cross join lateral (
+  select x.* from aclexplode(c.relacl) as x
+  union
+  select x.* from pg_attribute as l cross join lateral aclexplode(l.attacl) as x where l.attrelid = c.oid
+) as a
+left join pg_roles as g on g.oid = a.grantee
+where a.privilege_type in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
+  and a.grantee <> c.relowner and g.rolsuper is not true
+  and not (coalesce(g.rolname, '') = 'rowcall_capture' and a.privilege_type = 'INSERT' and t.level = 0)
+group by 1
+order by 1;
+
+-- name: members
+-- Who is a member of a role that may write to the log, superusers and the log's owner aside.
+select m.rolname, r.rolname, quote_ident(r.rolname), quote_ident(m.rolname), r.oid = c.relowner
+from pg_auth_members as a
+join pg_roles as r on r.oid = a.roleid
+join pg_roles as m on m.oid = a.member
+join pg_class as c on c.oid = 'rowcall.event'::regclass
+where (r.rolname in ('rowcall_capture', 'rowcall_gate', 'pg_write_all_data') or r.oid = c.relowner)
+  and not m.rolsuper and m.oid <> c.relowner
+group by 1, 2, 3, 4, 5
+order by 2, 1;
+
+-- name: owners
+-- Who owns watched tables, superusers aside.
+select o.rolname, array_agg(r.schema_name || '.' || r.table_name order by r.schema_name, r.table_name)
+from rowcall.watch as w
+join rowcall.relation as r on r.id = w.relation and r.dropped_at is null
+join pg_class as c on c.oid = r.oid
+join pg_roles as o on o.oid = c.relowner
+where not o.rolsuper
+group by 1
+order by 1;
+
+-- name: defaults
+-- What is set for sessions of this database, where, and the statement that takes it back.
+select s.place, s.value, s.undo
+from (
+  select 'the server' as place, setting as value, format('alter system set %%I = %%L', name, boot_val) as undo
+  from pg_settings
+  where name = %(name)s and source in ('environment variable', 'configuration file', 'command line')
+  union all
+  select p.place, substr(c.said, strpos(c.said, '=') + 1), format('alter %%s reset %%I', p.place, %(name)s::text)
+  from pg_db_role_setting as d
+  left join pg_roles as r on r.oid = d.setrole
+  left join pg_database as b on b.oid = d.setdatabase
+  cross join lateral unnest(d.setconfig) as c (said)
+  cross join lateral (
+    select case
+      when d.setrole = 0 and d.setdatabase <> 0 then format('database %%I', b.datname)
+      else concat('role ', coalesce(quote_ident(r.rolname), 'all'), ' in database ' || quote_ident(b.datname)) end
+  ) as p (place)
+  where lower(split_part(c.said, '=', 1)) = %(name)s
+    and (d.setdatabase = 0 or b.datname = current_database())
+) as s
+order by 1;
+
+-- name: prepared_transactions
+select current_setting('max_prepared_transactions')::integer;
+
+-- name: room
+-- Sessions that can still connect: to the server, and to this database where it has a limit of its own. How many a listener of
+-- all subscriptions needs: its reader, its doorbell, two of the gate, and one for each of them.
+select
+  current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+    - coalesce(current_setting('reserved_connections', true), '0')::integer - u.everywhere,
+  case when d.datconnlimit >= 0 then d.datconnlimit - u.here end,
+  4 + (select count(*) from rowcall.subscription), quote_ident(d.datname)
+from pg_database as d
+cross join (
+  select sum(numbackends) as everywhere, sum(numbackends) filter (where datname = current_database()) as here
+  from pg_stat_database
+) as u
+where d.datname = current_database();
+
+-- name: set_aside
+-- Of each subscription the events that failed or wait behind one that did: parked ones, and dead letters.
+select s.name, count(*) filter (where not p.dead), count(*) filter (where p.dead)
+from rowcall.parked as p join rowcall.subscription as s on s.id = p.subscription
+group by s.name
+order by s.name;
+
+-- name: gate
+-- The tables with before-handlers, and what the gate lacks to ask them.
+select array_agg(distinct r.schema_name || '.' || r.table_name), array_remove(array[
+  case when to_regprocedure('rowcall.ask_v1(text, jsonb, integer)') is null then 'function rowcall.ask_v1' end,
+  case when not exists (select from pg_extension where extname = 'dblink') then 'extension dblink' end,
+  case when not exists (select from pg_foreign_server where srvname = 'rowcall_gate') then 'foreign server rowcall_gate' end,
+  case when not exists (select from pg_user_mappings where srvname = 'rowcall_gate' and usename = 'rowcall_gate')
+    then 'user mapping' end,
+  case when not exists (
+    select from pg_proc as p cross join lateral aclexplode(p.proacl) as a join pg_roles as l on l.oid = a.grantee
+    where p.oid = to_regprocedure('rowcall.gate_submit_v1(jsonb)') and a.grantee <> p.proowner and l.rolcanlogin
+  ) then 'login' end], null)
+from rowcall.before_handler as h
+join rowcall.relation as r on r.id = h.relation and r.dropped_at is null;

@@ -1,0 +1,82 @@
+"""rowcall status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.text import Text
+
+from rowcall.cli.doctor import problems
+from rowcall.cli.options import DsnOption, connect
+from rowcall.cli.output import Format, FormatOption, chosen, fitted, print_table, show
+from rowcall.postgres import checks
+from rowcall.postgres import status as states
+from rowcall.postgres.checks.finding import counted
+
+BACKLOG_COLUMNS = tuple(field.name for field in fields(states.Backlog))
+
+#: Units of an age, and from how many seconds on they are used.
+_UNITS = ((172_800, 86_400, "d"), (7_200, 3_600, "h"), (120, 60, "min"), (0, 1, "s"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(status)
+
+
+def status(dsn: DsnOption = None, format: FormatOption = None) -> None:
+    """Say what lags and what failed, a line a subscription; exit 1 if there are dead letters or problems.
+
+    Example: rowcall status --format jsonl
+    """
+    with connect(dsn) as connection:
+        backlogs = states.backlogs(connection)
+        log = states.log(connection)
+        alarms = problems(checks.findings(connection))
+    as_table = chosen(format) is Format.TABLE
+    if as_table:
+        _print(backlogs, log)
+    else:
+        show((asdict(backlog) for backlog in backlogs), BACKLOG_COLUMNS, format)
+    if alarms:
+        # Where only subscriptions are listed, whatever reads the list has to be spared.
+        remark = Text(f"{counted(alarms, 'problem')}: rowcall doctor says what to do.", "red")
+        Console(stderr=not as_table).print(remark)
+    if alarms or any(backlog.dead for backlog in backlogs):
+        raise typer.Exit(1)
+
+
+def _print(backlogs: Sequence[states.Backlog], log: states.Log) -> None:
+    until = f"partitions until {log.until.astimezone(UTC):%Y-%m}" if log.until else "no last partition"
+    parts = (counted(log.tables, "watched table"), f"about {counted(log.events, 'event')}", decimal(log.size), until)
+    Console().print(Text(", ".join(parts)))
+    if not backlogs:
+        Console().print(Text("No subscriptions: rowcall sync makes those of an app.", "dim"))
+        return
+    names = ("subscription", "declared_by", "listening", "waiting", "oldest", "parked", "dead")
+    lines = [_line(backlog) for backlog in backlogs]
+    print_table(fitted(names, lines, (None, 1 / 5, None, None, None, None, None), stretched=0, fold=True))
+
+
+def _line(backlog: states.Backlog) -> list[Text]:
+    return [
+        Text(backlog.subscription),
+        Text(backlog.declared_by, "dim"),
+        Text("yes") if backlog.listening else Text("no", "yellow"),
+        Text(f"{backlog.waiting:,}{'+' if backlog.capped else ''}", justify="right"),
+        Text(_age(backlog.oldest) if backlog.oldest else ""),
+        Text(f"{backlog.parked:,}", "yellow" if backlog.parked else "", justify="right"),
+        Text(f"{backlog.dead:,}", "red" if backlog.dead else "", justify="right"),
+    ]
+
+
+def _age(moment: datetime) -> str:
+    """How long ago, roughly: the timestamp itself is in the other formats."""
+    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    size, unit = next((size, unit) for least, size, unit in _UNITS if seconds >= least)
+    return f"{seconds / size:.0f} {unit}"

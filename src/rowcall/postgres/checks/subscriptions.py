@@ -1,0 +1,78 @@
+"""Whether events reach their handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from rowcall.postgres import status
+from rowcall.postgres.checks.finding import Finding, ask, counted, psql
+
+#: A subscription that nobody reads may be behind so far, as while a new version is deployed.
+PATIENCE = timedelta(hours=1)
+
+
+def subscriptions_read(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Subscriptions that nobody delivers, though there is something to deliver."""
+    for found in status.backlogs(connection):
+        if found.listening or found.oldest is None or not (found.capped or _is_late(found.oldest)):
+            continue
+        forget = f"delete from rowcall.subscription where name = {_literal(found.subscription)}"
+        count = "more than " * found.capped + counted(found.waiting, "event")
+        app = found.declared_by if ":" in found.declared_by else f"MODULE:APP of {found.declared_by}"
+        yield Finding(
+            "problem",
+            "subscriptions_read",
+            found.subscription,
+            f"Nobody reads {found.subscription}, with {count} of the log after its place, the oldest of"
+            f" {found.oldest:%Y-%m-%d %H:%M:%S %Z}.",
+            f"Run rowcall listen {app}, or if its handler is gone, {psql(forget)}.",
+        )
+
+
+def _is_late(oldest: datetime) -> bool:
+    return datetime.now(UTC) - oldest > PATIENCE
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def dead_letters(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Events that a handler failed at so often that it was given up."""
+    for name, _, dead in ask(connection, "set_aside"):
+        if dead:
+            again = f"update rowcall.parked set dead = false, attempts = 0, due_at = now() {_where('dead', name)}"
+            yield Finding(
+                "problem",
+                "dead_letters",
+                name,
+                f"{name} has {counted(dead, 'dead letter')}, behind which later events of their rows wait.",
+                f"Run {psql(_errors('dead', name))} for the errors, mend the handler, then {psql(again)} to try again.",
+            )
+
+
+def parked_events(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Events that wait for another attempt."""
+    for name, parked, _ in ask(connection, "set_aside"):
+        if parked:
+            yield Finding(
+                "risk",
+                "parked_events",
+                name,
+                f"{name} has {counted(parked, 'parked event')}, which failed or wait behind one that did.",
+                f"They are tried again by themselves; {psql(_errors('not dead', name))} shows the errors.",
+            )
+
+
+def _errors(which: str, subscription: str) -> str:
+    return f"select seq, attempts, due_at, error from rowcall.parked {_where(which, subscription)} order by seq"
+
+
+def _where(which: str, subscription: str) -> str:
+    return (
+        f"where {which} and subscription = (select id from rowcall.subscription where name = {_literal(subscription)})"
+    )
