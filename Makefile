@@ -33,7 +33,7 @@ lint: .venv/dev.stamp
 	$(BIN)/lint-imports --no-logo
 
 bench: .venv/dev.stamp
-	$(BIN)/rowcall bench
+	$(BIN)/rowcall bench capture
 
 lock: .venv/dev.stamp
 	$(PIP) uv

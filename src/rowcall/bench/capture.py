@@ -116,7 +116,7 @@ class CaptureBench:
 
     def run(self, workloads: Sequence[str]) -> Results:
         """Measure the named workloads: single-row ones as ``update@8``, bulk ones as ``bulk update``."""
-        self._set_up()
+        self._set_up(workloads)
         for workload in workloads:
             self._report(workload)
             with self._listening() if workload.endswith("listening") else nullcontext():
@@ -144,16 +144,18 @@ class CaptureBench:
         (directory / "bench_app.py").write_text(_LISTENED_APP)
         program = [sys.executable, "-c", "from rowcall.cli import main; main()"]
         command = [*program, "listen", "bench_app:app", "--dsn", self._dsn]
-        with subprocess.Popen(command, cwd=directory, stderr=None) as listener:
+        with subprocess.Popen(command, cwd=directory, stderr=subprocess.DEVNULL) as listener:
             try:
                 yield
             finally:
                 listener.terminate()
 
-    def _set_up(self) -> None:
+    def _set_up(self, workloads: Sequence[str]) -> None:
         upgrade(self._dsn)
-        for contender in (*self._contenders, *(name for name in LISTENED if name not in self._contenders)):
-            for prefix in ("bench", "wide"):
+        listened = LISTENED if any(workload.endswith("listening") for workload in workloads) else ()
+        wide = ("wide",) if any(workload.startswith("wide") for workload in workloads) else ()
+        for contender in dict.fromkeys((*self._contenders, *listened)):
+            for prefix in ("bench", *wide):
                 self._create(prefix, contender)
 
         query = _text("copy_data", f"bench_{self._contenders[0]}").as_string()
@@ -232,9 +234,9 @@ class CaptureBench:
         wal, log = self._wal(), self._log_size(contender) if logged else 0
         done, rate = self._pgbench(script, clients, ["-t", str(each)])
         self.results.add(workload, contender, rate)
-        self.results.add(f"{workload} WAL bytes", contender, (self._wal() - wal) / done)
+        self.results.add(f"{workload} WAL B", contender, (self._wal() - wal) / done)
         if logged:
-            self.results.add(f"{workload} log bytes", contender, (self._log_size(contender) - log) / done)
+            self.results.add(f"{workload} log B", contender, (self._log_size(contender) - log) / done)
         self._connection.execute(sql.SQL("vacuum {}").format(sql.Identifier(table)))
 
     def _pgbench(self, script: Path, clients: int, length: list[str]) -> tuple[int, float]:

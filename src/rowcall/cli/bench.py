@@ -56,7 +56,7 @@ def capture(
     work = _known(workloads or list(WORKLOADS), WORKLOADS)
     console = Console()
     with embedded.Server(fsync=fsync, settings=_SETTINGS) as server:
-        bench = CaptureBench(server, rounds=rounds, seconds=seconds, contenders=chosen, report=console.log)
+        bench = CaptureBench(server, rounds=rounds, seconds=seconds, contenders=chosen, report=console.print)
         console.print(_table(bench.run(work), chosen))
 
 
@@ -69,9 +69,7 @@ def _known(names: list[str], known: tuple[str, ...]) -> list[str]:
 
 def _table(results: Results, contenders: list[str]) -> Table:
     """A line a figure and contender: the median, and its ratios to the yardsticks."""
-    table = Table(
-        "", "contender", "median", *(f"against {name}" for name in YARDSTICKS), box=None, padding=(0, 2, 0, 0)
-    )
+    table = Table("", "contender", "median", *(f"/ {name}" for name in YARDSTICKS), box=None, padding=(0, 2, 0, 0))
     for name, samples in results.samples.items():
         for contender in (*contenders, *(other for other in samples if other not in contenders)):
             if contender in samples:
