@@ -24,3 +24,14 @@ as $$
   from rowcall.base_type_v1(type_oid)
   where typsubscript = 'array_subscript_handler'::regproc and oid <> all ('{int2vector,oidvector}'::regtype[])
 $$;
+
+-- The texts of an array's elements. An array of a user's domain goes by way of its own text, because to text[] its owner may
+-- have made a cast, which would run with the rights of the capture function.
+-- Called by: value_expression_v1, exact_value_v1.
+create function rowcall.texts_expression_v1(value text, type_oid oid) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format(case when (rowcall.base_type_v1(type_oid)).oid < 16384 then '%1$s::text[]'
+    else 'case when num_nulls(%1$s) = 0 then concat(%1$s)::text[] end' end, value)
+$$;

@@ -4,7 +4,7 @@
 --   computes images in a block of its own that only reads, so that a failure there costs no transaction id and falls
 --   back to generic code instead of failing the write;
 --   writes nothing for an update that left every captured column as it was;
---   is lean where the event trigger keeps it true to the table, else checks that it fits, see follows_ddl_v1.
+--   checks that it fits the row, see misfit_v1, whatever keeps it true to the table.
 -- What a single-row transaction pays most for is making expressions ready, anew in each transaction: so few and small ones,
 -- and no call that can be spared. src/rowcall/bench/README.md has the cost of each part and what was tried.
 -- Called by: install_capture_v1, capture_is_current_v1.
@@ -16,8 +16,6 @@ declare
   v_relation rowcall.relation;
   v_options jsonb;
   v_class pg_class;
-  v_lean constant boolean := rowcall.follows_ddl_v1();
-  v_plain boolean;
   v_lossy boolean;
   v_notify boolean;
   v_new_key text;
@@ -25,14 +23,12 @@ declare
   v_new text;
   v_old text;
   v_differences text;
-  v_fits text := '';
   v_unknown text := '';
   v_moves text := '';
 begin
   select * into strict v_relation from rowcall.relation where id = relation_id;
   select options into strict v_options from rowcall.watch where relation = relation_id;
   select * into strict v_class from pg_class where oid = v_relation.oid;
-  v_plain := v_class.relkind = 'r' and not v_class.relispartition;
   v_notify := coalesce((v_options ->> 'notify')::boolean, false);
   v_lossy := exists (select from rowcall.losses_v1(v_relation.oid, v_options, 'old', false));
 
@@ -49,11 +45,7 @@ begin
     into v_differences
     from rowcall.columns_v1(v_relation.oid, v_options);
 
-  if v_plain and not v_lean then
-    v_fits := format(
-      E'    if (select relnatts from pg_class where oid = tg_relid) <> %s then\n'
-      || E'      raise exception ''a column was added'';\n    end if;\n', v_class.relnatts);
-  elsif v_plain and (select count(*) from rowcall.columns_v1(v_relation.oid, v_options))
+  if v_class.relkind = 'r' and (select count(*) from rowcall.columns_v1(v_relation.oid, v_options))
       = (select count(*) from pg_attribute where attrelid = v_relation.oid and attnum > 0 and not attisdropped) then
     -- Every column is captured, so what changed is one that this code does not know, or nothing.
     v_unknown := E'        if pg_catalog.record_image_ne(old, new) then\n'
@@ -88,6 +80,7 @@ as %L$header$,
     rowcall.settings_clause_v1(v_relation.oid, v_options),
     -- A literal, not dollar quotes: no name of a column can end it.
     format($body$
+#variable_conflict use_variable
 declare
   v_text text := '';
 %1$s  v_key jsonb;
@@ -98,7 +91,10 @@ declare
   v_operation rowcall.operation;
 begin
   begin
-%3$s    if tg_op = 'UPDATE' then
+    if tg_op = 'UPDATE' then
+      if %3$s then
+        raise exception 'made for other columns';
+      end if;
 %4$s      if v_text = '' then
 %5$s        return null;
       end if;
@@ -107,10 +103,16 @@ begin
       v_key := %8$s;
       v_operation := 'update'::rowcall.operation;
     elsif tg_op = 'INSERT' then
+      if %3$s then
+        raise exception 'made for other columns';
+      end if;
       v_new := %7$s;
       v_key := %9$s;
       v_operation := 'insert'::rowcall.operation;
     else
+      if %17$s then
+        raise exception 'made for other columns';
+      end if;
       v_old := %10$s;
       v_key := %8$s;
       v_operation := 'delete'::rowcall.operation;
@@ -159,7 +161,7 @@ end $body$,
         || case when v_class.relkind = 'p' then E'  v_moved record;\n' else '' end
         || case when v_notify then E'  v_seq bigint;\n' else '' end,
       case v_class.relkind when 'p' then 'jsonb' else 'json' end,
-      v_fits,
+      rowcall.misfit_v1(v_relation.oid, 'new'),
       v_differences,
       v_unknown,
       case when v_lossy
@@ -176,5 +178,6 @@ end $body$,
         || E'  perform set_config(%1$L, coalesce(nullif(split_part(current_setting(%1$L, true), '' '', 1), ''''), v_seq::text)\n'
         || E'    || '' '' || v_seq, true);\n', 'rowcall.range_' || relation_id) else '' end,
       case when v_notify then 'v_seq' else 'nextval(''rowcall.event_seq'')' end,
-      relation_id));
+      relation_id,
+      rowcall.misfit_v1(v_relation.oid, 'old')));
 end $generator$;

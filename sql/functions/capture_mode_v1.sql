@@ -1,8 +1,9 @@
--- How inserts and deletes of a table are captured: 'statement' from transition tables, which spares bulk statements most of
+-- How inserts of a table are captured: 'statement' from transition tables, which spares bulk statements most of
 -- the cost, or 'row'. Statement level only where it cannot change the order of events: a plain table outside any
 -- inheritance, no other AFTER ROW trigger (its nested changes would draw their seqs first), no cascade onto itself, no
 -- condition on rows; and only where the event trigger sees to it that a trigger added later brings the row level back.
--- Updates are always captured by row: pairing old with new rows costs what the statement level saves.
+-- Updates are always captured by row: pairing old with new rows costs what the statement level saves. So are deletes: a MERGE or
+-- a WITH may delete a key and write it again in one command, and triggers by statement fire after those by row.
 -- Called by: capture_definition_v1, capture_triggers_v1.
 create function rowcall.capture_mode_v1(table_oid oid, options jsonb) returns text
 language sql stable

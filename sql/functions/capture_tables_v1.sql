@@ -4,6 +4,7 @@
 create function rowcall.capture_tables_v1(relation_id integer) returns table (table_oid oid)
 language sql stable
 set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
 as $$
   select r.oid from rowcall.relation as r where r.id = relation_id
   union

@@ -19,14 +19,13 @@ as $$
     select t.relid from watched cross join lateral pg_partition_tree(watched.oid) as t
   ), wanted as (
     select '00_rowcall_' || operation as name, oid as table_oid, 'after ' || operation as timing,
-      case when mode = 'statement' and operation <> 'update' then
-        format('referencing %s for each statement execute function rowcall.capture_bulk_%s()', transition, id)
+      case when mode = 'statement' and operation = 'insert' then
+        format('referencing new table as new_rows for each statement execute function rowcall.capture_bulk_%s()', id)
       else
         format('for each row %s execute function rowcall.capture_%s()', rowcall.capture_when_v1(oid, options, operation), id)
       end as action
     from watched
-    cross join (values ('insert', 'new table as new_rows'), ('update', ''), ('delete', 'old table as old_rows'))
-      as o (operation, transition)
+    cross join (values ('insert'), ('update'), ('delete')) as o (operation)
     where coalesce(options -> 'operations' ? operation, true)
     union all
     select '00_rowcall_truncate', oid, 'after truncate',

@@ -5,12 +5,13 @@
 create function rowcall.capture_when_v1(table_oid oid, options jsonb, operation text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
 as $$
   select coalesce('when (' || string_agg(condition, ' and ') || ')', '')
   from (
     select '(' || string_agg(rowcall.difference_v1(c.name, c.type_oid), ' or ') || ')' as condition
     from rowcall.columns_v1(table_oid, '{}') as c
-    where operation = 'update' and rowcall.means_v1(options, 'columns', c.name, (
+    where operation = 'update' and rowcall.means_v1(table_oid, options, 'columns', c.name, (
       select attnum from pg_attribute where attrelid = table_oid and attname = c.name))
     union all
     select format('(%s)', options ->> 'when')

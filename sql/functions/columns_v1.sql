@@ -1,23 +1,24 @@
 -- Which columns the lists of a watch's options mean, by number: {"exclude": …, "redact": …, "columns": …} go by name, but a
--- column that is renamed stays what it is, and what is hidden stays hidden. Kept in the options as "attnums": {name: number}.
+-- column that is renamed stays what it is, and what is hidden stays hidden. Kept in the options as "attnums": {name: number},
+-- with the table's OID as the number of "": in a partition, or a database restored from a dump, columns have other numbers.
 -- Called by: watch_v1, follow_renames_v1.
 create function rowcall.attnums_v1(table_oid oid, options jsonb) returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(jsonb_object_agg(a.attname, a.attnum), '{}')
+  select jsonb_build_object('', table_oid::bigint) || coalesce(jsonb_object_agg(a.attname, a.attnum), '{}')
   from pg_attribute as a
   where a.attrelid = table_oid and a.attnum > 0 and not a.attisdropped
     and a.attname::text in (select jsonb_array_elements_text(list)
       from (values (options -> 'exclude'), (options -> 'redact'), (options -> 'columns')) as lists (list))
 $$;
 
--- Whether one of these lists means a column: by its name, or by the number that a listed name had.
-create function rowcall.means_v1(options jsonb, list text, name text, attnum int2) returns boolean
+-- Whether one of these lists means a column: by its name, or by the number that a listed name had in this very table.
+create function rowcall.means_v1(table_oid oid, options jsonb, list text, name text, attnum int2) returns boolean
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(options -> list ? name or exists (
+  select coalesce(options -> list ? name or (options #>> '{attnums,""}')::oid = table_oid and exists (
     select from jsonb_array_elements_text(options -> list) as listed
     where (options #>> array['attnums', listed])::int2 = means_v1.attnum), false)
 $$;
@@ -39,11 +40,11 @@ as $$
     limit 1
   )
   select a.attname::text, a.atttypid, format_type(a.atttypid, a.atttypmod), rowcall.encoding_v1(a.atttypid),
-    rowcall.means_v1(options, 'redact', a.attname::text, a.attnum),
+    rowcall.means_v1(table_oid, options, 'redact', a.attname::text, a.attnum),
     (select array_position(k.attnums, a.attnum) from key_index as k)
   from pg_attribute as a
   where a.attrelid = table_oid and a.attnum > 0 and not a.attisdropped
-    and not rowcall.means_v1(options, 'exclude', a.attname::text, a.attnum)
+    and not rowcall.means_v1(table_oid, options, 'exclude', a.attname::text, a.attnum)
     and a.attgenerated <> 'v'
   order by a.attnum
 $$;

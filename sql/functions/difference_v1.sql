@@ -8,8 +8,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case
     when type_oid = any ('{bool,int2,int4,int8,oid,uuid,date,time,timestamp,timestamptz,bytea,xid8,"char"}'::regtype[])
-      then case when rowcall.follows_ddl_v1() then format('old.%1$I is distinct from new.%1$I', column_name)
-        else format('(%s or old.%2$I is distinct from new.%2$I)', rowcall.drift_v1(format('old.%I', column_name), type_oid), column_name) end
+      then format('old.%1$I is distinct from new.%1$I', column_name)
     -- Byte by byte, whatever the collation calls equal.
     when type_oid = any ('{text,varchar}'::regtype[])
       then format('old.%1$I collate "C" is distinct from new.%1$I collate "C"', column_name)

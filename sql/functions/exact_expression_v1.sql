@@ -6,7 +6,7 @@ returns table (name text, text text, loss text, "position" bigint)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select c.name, rowcall.exact_value_v1(v.value, c.encoding), rowcall.loss_v1(v.value, c.type_oid),
+  select c.name, rowcall.exact_value_v1(v.value, c.type_oid, c.encoding), rowcall.loss_v1(v.value, c.type_oid),
     row_number() over (order by c.ordinality)
   from rowcall.columns_v1(table_oid, options) with ordinality as c
   cross join lateral (select format('%s.%I', row_name, c.name)) as v (value)

@@ -18,7 +18,7 @@ begin
       execute format('select to_jsonb(%s), case when %s then %s end',
         rowcall.value_expression_v1('($1)', v_column.name, v_column.type_oid, v_column.encoding, v_column.redacted),
         coalesce(rowcall.loss_v1(v_column.value, v_column.type_oid), 'false'),
-        rowcall.exact_value_v1(v_column.value, v_column.encoding))
+        rowcall.exact_value_v1(v_column.value, v_column.type_oid, v_column.encoding))
         into v_value, v_exact using source;
       v_image := v_image || jsonb_build_object(v_column.name, v_value);
       if v_exact is not null and not v_column.redacted then

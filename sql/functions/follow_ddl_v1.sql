@@ -17,7 +17,7 @@ begin
   select w.options, r.oid into v_options, v_oid
     from rowcall.watch as w join rowcall.relation as r on r.id = w.relation where r.id = relation_id;
   foreach v_list in array '{exclude,redact,columns}'::text[] loop
-    if v_options ? v_list then
+    if v_options ? v_list and (v_options #>> '{attnums,""}')::oid = v_oid then
       v_options := v_options || jsonb_build_object(v_list, (
         select coalesce(jsonb_agg(coalesce(a.attname::text, listed) order by position), '[]')
         from jsonb_array_elements_text(v_options -> v_list) with ordinality as l (listed, position)
@@ -25,8 +25,8 @@ begin
           and a.attnum = (v_options #>> array['attnums', listed])::int2));
     end if;
   end loop;
-  update rowcall.watch as w set options = v_options || jsonb_build_object('attnums', rowcall.attnums_v1(v_oid, v_options))
-    where w.relation = relation_id and w.options - 'attnums' <> v_options - 'attnums';
+  v_options := v_options || jsonb_build_object('attnums', rowcall.attnums_v1(v_oid, v_options));
+  update rowcall.watch as w set options = v_options where w.relation = relation_id and w.options <> v_options;
 end $$;
 
 create function rowcall.refresh_v1(relation_id integer) returns void
@@ -69,7 +69,7 @@ declare
   v_relation integer;
 begin
   for v_relation in
-    with touched as (
+    with recursive touched as (
       select case d.classid when 'pg_trigger'::regclass then (select tgrelid from pg_trigger where oid = d.objid)
         when 'pg_class'::regclass then d.objid end as oid, d.classid, d.objid
       from pg_event_trigger_ddl_commands() as d
@@ -78,15 +78,22 @@ begin
       where not (d.command_tag = 'CREATE TRIGGER' and exists (
         select from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
         where t.oid = d.objid and p.pronamespace = 'rowcall'::regnamespace))
+    ), above as (
+      -- A parent's transition tables hold the rows of its children, so it changes its way of capturing when it gets one.
+      select oid from touched
+      union
+      select i.inhparent from above join pg_inherits as i on i.inhrelid = above.oid
+    ), below as (
+      -- Columns of a parent are its children's, and a table that becomes a partition is not what statements name any more.
+      select oid from touched
+      union
+      select i.inhrelid from below join pg_inherits as i on i.inhparent = below.oid
     )
     select distinct r.id
     from rowcall.relation as r
     join pg_class as c on c.oid = r.oid
-    join touched as t on t.oid = r.oid or r.oid = pg_partition_root(t.oid)
-      -- A parent's transition tables hold the rows of its children, so it changes its way of capturing when it gets one.
-      or r.oid in (select inhparent from pg_inherits where inhrelid = t.oid)
-      or t.classid = 'pg_namespace'::regclass and t.objid = c.relnamespace
-    where r.dropped_at is null
+    where r.dropped_at is null and (r.oid in (select oid from above union all select oid from below)
+      or exists (select from touched as t where t.classid = 'pg_namespace'::regclass and t.objid = c.relnamespace))
   loop
     begin
       perform rowcall.refresh_v1(v_relation);

@@ -12,26 +12,23 @@ as $generator$
 declare
   v_relation rowcall.relation;
   v_options jsonb;
-  v_class pg_class;
-  v_drift text := '';
   v_images text;
 begin
   select * into strict v_relation from rowcall.relation where id = relation_id;
-  select * into strict v_class from pg_class where oid = v_relation.oid;
   v_options := coalesce((select options from rowcall.watch where relation = relation_id), '{}');
-  if v_class.relkind = 'r' and not v_class.relispartition then
-    -- As in capture_definition_v1: a column this code does not know.
-    v_drift := format(
-      E'    if has_column_privilege(tg_relid, %s::int2, ''select'') is not null then\n'
-      || E'      raise exception ''a column was added'';\n    end if;\n', v_class.relnatts + 1);
-  end if;
   v_images := format($images$
   begin
-%7$s    if tg_op <> 'INSERT' then
+    if tg_op <> 'INSERT' then
+      if %8$s then
+        raise exception 'made for other columns';
+      end if;
       v_old := %1$s;
       v_key := %3$s;
     end if;
     if tg_op <> 'DELETE' then
+      if %7$s then
+        raise exception 'made for other columns';
+      end if;
       v_new := %2$s;
       v_key := coalesce(v_key, %4$s);
     end if;
@@ -53,13 +50,15 @@ begin
     rowcall.key_expression_v1(v_relation.oid, v_options, 'new'),
     v_options,
     relation_id,
-    v_drift);
+    rowcall.misfit_v1(v_relation.oid, 'new'),
+    rowcall.misfit_v1(v_relation.oid, 'old'));
   -- Bodies are literals, not dollar quotes: no name of a column can end them.
   return format(E'create or replace function rowcall.gate_%1$s() returns trigger\nlanguage plpgsql security definer\n%2$s\nas %3$L;\n\n'
     || E'create or replace function rowcall.refuse_%1$s() returns trigger\nlanguage plpgsql security definer\n%2$s\nas %4$L',
     relation_id,
     rowcall.settings_clause_v1(v_relation.oid, v_options),
     format($gate$
+#variable_conflict use_variable
 declare
   v_old jsonb;
   v_new jsonb;
@@ -86,6 +85,7 @@ begin%1$s
   return case when tg_op = 'DELETE' then old else new end;
 end $gate$, v_images),
     format($refuse$
+#variable_conflict use_variable
 declare
   v_old jsonb;
   v_new jsonb;

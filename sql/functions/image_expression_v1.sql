@@ -4,26 +4,15 @@ create function rowcall.whole_row_v1(table_oid oid, options jsonb, row_name text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  with columns as (
-    select a.attname::text as name, a.attnum as position, a.atttypid as type_oid, rowcall.encoding_v1(a.atttypid) as encoding,
-      c.name is null as dropped, c.redacted,
-      a.attgenerated = 'v' as virtual
-    from pg_attribute as a
-    left join rowcall.columns_v1(table_oid, options) as c on c.name = a.attname::text
-    where a.attrelid = table_oid and a.attnum > 0 and not a.attisdropped
-  )
-  -- A virtual column cannot be asked for its type in a transition table, nor be of a user's type.
-  select case when rowcall.follows_ddl_v1() then image
-    else format('case when %s then rowcall.drifted_v1(''{}''::jsonb) else %s end', drift, image) end
-  from (
-    select string_agg(rowcall.drift_v1(format('%s.%I', row_name, name), type_oid), ' or ' order by position)
-        filter (where not virtual) as drift,
-      -- Not just the row's name, which could be a column's.
-      format('to_jsonb(%s.*)%s', row_name,
-        case when bool_or(dropped) then format(' - %L::text[]', array_agg(name) filter (where dropped)) else '' end) as image
-    from columns
-    having not bool_or(encoding <> 'plain' or coalesce(redacted, false))
-  ) as whole
+  -- Not just the row's name, which could be a column's.
+  select format('to_jsonb(%s.*)%s', row_name,
+    case when bool_or(c.name is null) then format(' - %L::text[]', array_agg(a.attname::text) filter (where c.name is null))
+      else '' end)
+  from pg_attribute as a
+  left join rowcall.columns_v1(table_oid, options) as c on c.name = a.attname::text
+  where a.attrelid = table_oid and a.attnum > 0 and not a.attisdropped
+  having not bool_or(rowcall.encoding_v1(a.atttypid) <> 'plain' or coalesce(c.redacted, false) or a.attgenerated = 'v')
+    and (select relkind <> 'p' from pg_class where oid = table_oid)
 $$;
 
 -- The expression for a whole row's image: to_jsonb(row) where every column is plain, which is the fastest,

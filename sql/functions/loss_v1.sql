@@ -18,7 +18,8 @@ as $$
       || case
         when element_base = 'jsonb'::regtype then ' or concat(%1$s) ~ ''[{,]("null"[,}]|"?[[])'''
         when element_base = any ('{float4,float8}'::regtype[])
-          then ' or 0::float8 = any (%1$s::float8[]) and concat(%1$s) ~ ''[{,]-0[,}]'''
+          -- By way of text: to float8[] the owner of an element's domain may have made a cast.
+          then ' or 0::float8 = any (nullif(concat(%1$s), '''')::float8[]) and concat(%1$s) ~ ''[{,]-0[,}]'''
         else ''
       end
     end, value)
@@ -29,9 +30,9 @@ as $$
 $$;
 
 -- The expression for the text of such a value. Not what an array of xml prints as, which drops declarations.
-create function rowcall.exact_value_v1(value text, encoding text) returns text
-language sql immutable
+create function rowcall.exact_value_v1(value text, type_oid oid, encoding text) returns text
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format(case encoding when 'jsons' then 'concat(%s::text[])' else 'concat(%s)' end, value)
+  select format('concat(%s)', case encoding when 'jsons' then rowcall.texts_expression_v1(value, type_oid) else value end)
 $$;

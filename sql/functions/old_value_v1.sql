@@ -9,7 +9,7 @@ as $$
       rowcall.value_expression_v1('old', column_name, type_oid, encoding, redacted))
     || case when loss is null or redacted then '' else format(
       E'        if %s then\n          v_exact := concat(v_exact, %L, to_json(%s));\n        end if;\n',
-      loss, format(',%s:', to_json(column_name)), rowcall.exact_value_v1(value, encoding)) end
+      loss, format(',%s:', to_json(column_name)), rowcall.exact_value_v1(value, type_oid, encoding)) end
   from (select format('old.%I', column_name)) as v (value)
   cross join lateral (select rowcall.loss_v1(value, type_oid)) as l (loss)
 $$;

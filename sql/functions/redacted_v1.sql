@@ -4,6 +4,7 @@
 create function rowcall.redacted_v1(value anyelement) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
 as $$
 declare
   v_key bytea;

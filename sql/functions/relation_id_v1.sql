@@ -15,6 +15,21 @@ begin
   select n.nspname, c.relname into strict v_schema, v_table
     from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
     where c.oid = table_oid;
+  -- Most often nothing has changed, and then nothing is written: whoever writes here waits for others who do.
+  select id into v_id from rowcall.relation
+    where oid = table_oid and schema_name = v_schema and table_name = v_table and dropped_at is null;
+  if v_id is not null then
+    return v_id;
+  end if;
+  -- The table that had this name may have another one by now without anybody having noticed. Its triggers tell it from one
+  -- that a restore gave its number.
+  update rowcall.relation as r set schema_name = n.nspname, table_name = c.relname
+    from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+    where r.oid = c.oid and r.oid <> table_oid and r.schema_name = v_schema and r.table_name = v_table and r.dropped_at is null
+      and (n.nspname <> v_schema or c.relname <> v_table)
+      and exists (select from pg_trigger as t where t.tgrelid = c.oid and t.tgfoid = to_regproc('rowcall.capture_' || r.id))
+      and not exists (select from rowcall.relation as other where other.schema_name = n.nspname
+                      and other.table_name = c.relname and other.dropped_at is null);
   -- A row whose OID is this table's under another name is this table renamed, unless a restore gave the number away.
   update rowcall.relation as r set schema_name = v_schema, table_name = v_table
     where r.oid = table_oid and r.dropped_at is null

@@ -5,6 +5,7 @@
 create function rowcall.stale_triggers_v1(relation_id integer) returns table (name name, table_oid oid)
 language sql stable
 set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
 as $$
   select t.tgname, t.tgrelid
   from rowcall.capture_tables_v1(relation_id) as c

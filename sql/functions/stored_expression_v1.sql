@@ -1,6 +1,6 @@
 -- The expression for a whole row's image as the log stores it: JSON text, which costs half of what jsonb does to make (1.5 µs
--- against 2.8 for 12 columns) and nothing to read. row_to_json(row) where every column is plain and the event trigger keeps
--- the code true to the table, else one object made column by column; the jsonb of image_expression_v1 where a value of the row
+-- against 2.8 for 12 columns) and nothing to read. row_to_json(row) where every column is plain, else one object
+-- made column by column; the jsonb of image_expression_v1 where a value of the row
 -- needs its exact text beside it, or where there are more columns than a function takes arguments.
 -- Called by: the capture functions' generators.
 create function rowcall.stored_expression_v1(table_oid oid, options jsonb, row_name text) returns text
@@ -15,7 +15,7 @@ as $$
     from rowcall.columns_v1(table_oid, options) with ordinality
   )
   select case
-    when not rowcall.follows_ddl_v1() or many > 50 and plain < present then format('(%s)::json', image)
+    when many > 50 and plain < present then format('(%s)::json', image)
     else format(case when losses is null then '%3$s' else 'case when %1$s then (%2$s)::json else %3$s end' end, losses, image,
       -- Not just the row's name, which could be a column's.
       case when plain = present then format('row_to_json(%s.*)', row_name) else format('json_build_object(%s)', pairs) end)

@@ -33,12 +33,21 @@ as %L$header$,
     rowcall.settings_clause_v1(v_relation.oid, v_options),
     format($body$
 declare
-  v_setting constant text := %L;
+  v_setting constant text := %1$L;
   v_first constant bigint := nextval('rowcall.event_seq');
   v_rows bigint;
 begin
   perform rowcall.bell_v1();
-  execute format(%L, tg_relid::regclass) using v_first;
+  -- With expressions made for the columns of this moment: this is rare enough.
+  execute format($statement$
+    insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
+    select case row_number() over () when 1 then $1 else nextval('rowcall.event_seq') end, pg_current_xact_id(),
+      clock_timestamp(), %2$s, 'delete', %%s, %%s, nullif(current_setting('rowcall.actor', true), ''),
+      rowcall.fallback_context_v1(), session_user, nullif(current_setting('role'), 'none'),
+      nullif(current_setting('application_name'), '')
+    from only %%s as rowcall_row$statement$,
+    rowcall.key_expression_v1(tg_relid, %3$L, 'rowcall_row'), rowcall.image_expression_v1(tg_relid, %3$L, 'rowcall_row'),
+    tg_relid::regclass) using v_first;
   get diagnostics v_rows = row_count;
   if v_rows > 0 then
     -- For announce_v1; other partitions that the same statement empties have left theirs.
@@ -51,22 +60,13 @@ exception when others then
   raise warning 'rowcall: the rows of %% could not be logged one by one: %%', tg_relid::regclass, sqlerrm
     using hint = 'Run "rowcall sync": it gives rowcall_capture the right to read them.';
   insert into rowcall.event (seq, xid, at, relation, operation, old, actor, context, db_user, db_role, application_name)
-  values (nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), %s, 'truncate',
+  values (nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), %2$s, 'truncate',
     jsonb_build_object('', jsonb_build_object('table', tg_relid::regclass::text)),
     nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
     nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
   return null;
 end $body$,
       'rowcall.range_' || relation_id,
-      replace(format($rows$
-insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
-select case row_number() over () when 1 then $1 else nextval('rowcall.event_seq') end, pg_current_xact_id(),
-  clock_timestamp(), %s, 'delete', %s, %s,
-  nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
-  nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), '')
-from only $rows$,
-        relation_id,
-        rowcall.key_expression_v1(v_relation.oid, v_options, 'rowcall_row'),
-        rowcall.image_expression_v1(v_relation.oid, v_options, 'rowcall_row')), '%', '%%') || '%s as rowcall_row',
-      relation_id));
+      relation_id,
+      v_options));
 end $generator$;

@@ -8,9 +8,9 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case
     when redacted then format('rowcall.redacted_v1(%s)', value)
-    when encoding = 'plain' then rowcall.guarded_v1(value, type_oid, value, value)
-    when encoding = 'json' then rowcall.guarded_v1(value, type_oid, 'null::text', value || '::text')
-    when encoding = 'jsons' then rowcall.guarded_v1(value, type_oid, 'null::text[]', value || '::text[]')
+    when encoding = 'plain' then value
+    when encoding = 'json' then value || '::text'
+    when encoding = 'jsons' then rowcall.texts_expression_v1(value, type_oid)
     when encoding = 'text' then format('case when num_nulls(%1$s) = 0 then concat(%1$s) end', value)
     when encoding = 'texts' then format('case when num_nulls(%1$s) = 0 then concat(%1$s)::text[] end', value)
   end
