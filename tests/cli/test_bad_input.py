@@ -24,6 +24,9 @@ COMMANDS = (
     ["audit", "row", "t", "1"],
     ["audit", "rejections"],
     ["migrate"],
+    ["parked"],
+    ["retry", "x", "--all", "--yes"],
+    ["skip", "x", "--seq", "1", "--yes"],
 )
 
 
