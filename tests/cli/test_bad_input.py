@@ -27,6 +27,9 @@ COMMANDS = (
     ["parked"],
     ["retry", "x", "--all", "--yes"],
     ["skip", "x", "--seq", "1", "--yes"],
+    ["subscriptions"],
+    ["subscriptions", "drop", "x", "--yes"],
+    ["subscriptions", "rename", "x", "y", "--yes"],
 )
 
 
