@@ -23,8 +23,8 @@ begin
   end if;
 end $$;
 drop view rowcall.layout_mark;
-drop table rowcall.rejection, rowcall.request, rowcall.parked, rowcall.cursor, rowcall.subscription, rowcall.secret,
-  rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.moving, rowcall.event, rowcall.layout, rowcall.relation,
+drop table rowcall.rejection, rowcall.request, rowcall.skipped, rowcall.parked, rowcall.cursor, rowcall.subscription,
+  rowcall.secret, rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.moving, rowcall.event, rowcall.layout, rowcall.relation,
   rowcall.installation;
 drop sequence rowcall.event_seq;
 drop type rowcall.operation;

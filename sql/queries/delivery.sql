@@ -20,7 +20,10 @@ select pg_current_snapshot()::text;
 select s.id, pg_try_advisory_lock(1383036772, s.id) from rowcall.subscription as s where s.name = %(name)s;
 
 -- name: cursor
-select lower::text, upper::text, last_seq from rowcall.cursor where subscription = %(subscription)s;
+-- Nothing, if the subscription was dropped or renamed between the look for its name and the claim.
+select c.lower::text, c.upper::text, c.last_seq
+from rowcall.cursor as c join rowcall.subscription as s on s.id = c.subscription
+where s.id = %(subscription)s and s.name = %(name)s;
 
 -- name: advance
 update rowcall.cursor

@@ -16,6 +16,10 @@ end;
 -- name: get_up
 select case when pg_advisory_unlock(1383036771, 0) then 'up' end;
 
+-- name: ring
+-- For what is due though nobody wrote: at every listener's, also those that doze, since a person waits.
+select pg_notify('rowcall', '');
+
 -- name: doorbell_possible
 -- A transaction that sent NOTIFY cannot be PREPAREd: where that could be asked for, nobody sleeps and nobody rings.
 select current_setting('max_prepared_transactions')::integer = 0;

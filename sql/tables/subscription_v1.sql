@@ -28,5 +28,21 @@ create table rowcall.parked (
   due_at timestamptz not null default clock_timestamp(),
   dead boolean not null default false,
   error text,
+  since timestamptz not null default clock_timestamp(),
+  primary key (subscription, seq)
+);
+
+-- Parked events that a person gave up for good, so that later events of their keys flow: who did it, and when.
+create table rowcall.skipped (
+  subscription integer not null references rowcall.subscription on delete cascade,
+  seq bigint not null,
+  relation integer not null,
+  key jsonb,
+  next_key jsonb,
+  attempts integer not null,
+  error text,
+  since timestamptz not null,
+  skipped_by text not null default session_user,
+  skipped_at timestamptz not null default clock_timestamp(),
   primary key (subscription, seq)
 );

@@ -35,6 +35,18 @@ class Undeliverable(RowcallError):
     exit_code = 1
 
 
+class NotParked(RowcallError):
+    """No event that is set aside is one of those asked for; nothing was changed."""
+
+    exit_code = 1
+
+
+class InUse(RowcallError):
+    """A listener has the subscription; nothing was changed."""
+
+    exit_code = 1
+
+
 class Drift(RowcallError):
     """The database's triggers differ from what the app declares."""
 

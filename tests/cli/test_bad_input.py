@@ -24,6 +24,12 @@ COMMANDS = (
     ["audit", "row", "t", "1"],
     ["audit", "rejections"],
     ["migrate"],
+    ["parked"],
+    ["retry", "x", "--all", "--yes"],
+    ["skip", "x", "--seq", "1", "--yes"],
+    ["subscriptions"],
+    ["subscriptions", "drop", "x", "--yes"],
+    ["subscriptions", "rename", "x", "y", "--yes"],
 )
 
 

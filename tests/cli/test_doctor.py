@@ -393,14 +393,15 @@ def test_parked_events_and_dead_letters(dsn: str, database: Database, monkeypatc
     line = found(dsn, "parked_events")
     assert (line["severity"], line["subject"]) == ("risk", "it's seen")
     assert "has 2 parked events" in line["finding"]
-    [[*_, query]] = commands(line["cure"])
-    assert [row[3] for row in database.execute(query).fetchall()] == ["ValueError: never"] * 2
+    [shown] = re.findall(r"""rowcall (parked "it's seen") shows""", line["cure"])
+    assert [one["error"] for one in fine(*shlex.split(shown), "--dsn", dsn).lines] == ["ValueError: never"] * 2
     database.execute("update rowcall.parked set dead = true")
     line = found(dsn, "dead_letters")
     assert (line["severity"], line["subject"]) == ("problem", "it's seen")
-    query, again = (command[2] for command in commands(line["cure"]))
-    assert len(database.execute(query).fetchall()) == 2
-    database.execute(again)
+    errors, again, give_up = re.findall(r"""rowcall (\w+ "it's seen" --\w+)""", line["cure"])
+    assert len(fine(*shlex.split(errors), "--dsn", dsn).lines) == 2
+    assert shlex.split(give_up) == ["skip", "it's seen", "--seq"]
+    fine(*shlex.split(again), "--yes", "--dsn", dsn)
     assert [line["check"] for line in examine(dsn)] == ["parked_events"]
 
 
@@ -416,13 +417,13 @@ def test_a_subscription_nobody_reads(dsn: str, database: Database, connect: Conn
     assert (line["severity"], line["subject"]) == ("problem", "it's seen")
     assert "Nobody reads it's seen, with 2 events" in line["finding"]
     assert "rowcall listen MODULE:APP of tests" in line["cure"]
-    [[*_, forget]] = commands(line["cure"])
+    [forget] = re.findall(r"""rowcall (subscriptions drop "it's seen")\.""", line["cure"])
     with connect(autocommit=True) as listener:
         listener.execute(resources.queries("delivery")["claim"], {"name": "it's seen"})
         assert examine(dsn) == []
     drain(app, dsn)
     assert examine(dsn) == []
-    database.execute(forget)
+    fine(*shlex.split(forget), "--yes", "--dsn", dsn)
     assert database.execute("select count(*) from rowcall.subscription").fetchone() == (0,)
 
 
@@ -495,5 +496,6 @@ def test_who_may_not_look(dsn: str, role: str) -> None:
 
 def test_a_command_survives_the_shell() -> None:
     statement = """delete from "T" where name = 'it''s $x'"""
+    assert [finding.word(text) for text in ("a.b", "it's", '"$x"')] == ["a.b", '"it\'s"', "'\"$x\"'"]
     assert shlex.split(finding.psql(statement)) == ["psql", "-c", statement]
     assert finding.psql("select 'a'") == """psql -c "select 'a'\""""

@@ -16,7 +16,7 @@ from rowcall.audit import history
 from rowcall.audit.rejections import rejections as find_rejections
 from rowcall.cli.history import show_events, show_history
 from rowcall.cli.options import DsnOption, connect
-from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, cell, chosen, exact, fitted, print_table, show
+from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, chosen, event_name, fitted, print_table, show
 from rowcall.event import OPERATIONS, Event
 
 _T = TypeVar("_T")
@@ -136,18 +136,13 @@ def _show_rejections(refused: Iterable[dict[str, Any]]) -> None:
     lines = [
         [
             Text(row["at"].strftime("%Y-%m-%d %H:%M:%S"), "dim"),
-            Text(f"{row['operation']} {row['table'].removeprefix('public.')} {_values(row['key'])}"),
+            Text(event_name(row["operation"], row["table"], row["key"])),
             Text(row["rule"] or row["handler"] or ""),
             Text(row["message"]),
         ]
         for row in refused
     ]
     print_table(fitted(("at", "refused", "by", "message"), lines, (None, 1 / 4, 1 / 5, None), stretched=3, fold=True))
-
-
-def _values(key: msgspec.Raw | None) -> str:
-    """A key's values alone: the table says what they are."""
-    return ",".join(cell(value) for value in exact(key).values()) if key is not None else ""
 
 
 def _rows(events: Iterable[Event]) -> Iterator[dict[str, Any]]:

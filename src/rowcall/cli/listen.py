@@ -48,7 +48,7 @@ def listen(
     left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), subjects, drain=drain)))
     if drain and (left.waiting or left.dead):
         raise errors.Undeliverable(
-            f"{left.waiting} events wait for a retry and {left.dead} are dead letters: see rowcall.parked for the errors."
+            f'{left.waiting} events wait for a retry and {left.dead} are dead letters: "rowcall parked" says why.'
         )
 
 

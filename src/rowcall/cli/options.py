@@ -22,6 +22,7 @@ DsnOption = Annotated[
         help="The database; ROWCALL_DSN, else libpq's own environment (PGHOST, PGDATABASE, …) unless given.",
     ),
 ]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AppArgument = Annotated[
     str, typer.Argument(metavar="MODULE:APP", help="Where the Rowcall object is, as in shop.events:app.")
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
@@ -38,6 +38,9 @@ _DECODER = msgspec.json.Decoder(type=Any, float_hook=Decimal)
 #: Blanks between the columns of a table, and what its stretched column has even if the terminal is too narrow.
 _GAP = 2
 _NARROWEST = 12
+
+#: Units of a length of time, and from how many seconds on they are used.
+_UNITS = ((172_800, 86_400, "d"), (7_200, 3_600, "h"), (120, 60, "min"), (0, 1, "s"))
 
 #: A table on a terminal shows the newest so many rows unless a limit is given.
 TERMINAL_LIMIT = 50
@@ -159,3 +162,24 @@ def cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
     return _ENCODER.encode(exact(value)).decode()
+
+
+def key_values(key: msgspec.Raw | None) -> str:
+    """A row key's values alone, where something else says which table's they are."""
+    return ",".join(cell(value) for value in exact(key).values()) if key is not None else ""
+
+
+def event_name(operation: str | None, table: str, key: msgspec.Raw | None) -> str:
+    """An event in short: what happened to which row."""
+    return " ".join(part for part in (operation, table.removeprefix("public."), key_values(key)) if part)
+
+
+def span(seconds: float) -> str:
+    """A length of time, roughly: the timestamps themselves are in the other formats."""
+    size, unit = next((size, unit) for least, size, unit in _UNITS if max(0.0, seconds) >= least)
+    return f"{max(0.0, seconds) / size:.0f} {unit}"
+
+
+def ago(moment: datetime) -> str:
+    """How long ago a moment was, roughly."""
+    return span((datetime.now(UTC) - moment).total_seconds())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
+from datetime import UTC
 
 import typer
 from rich.console import Console
@@ -13,15 +13,12 @@ from rich.text import Text
 
 from rowcall.cli.doctor import problems
 from rowcall.cli.options import DsnOption, connect
-from rowcall.cli.output import Format, FormatOption, chosen, fitted, print_table, show
+from rowcall.cli.output import Format, FormatOption, ago, chosen, fitted, print_table, show
 from rowcall.postgres import checks
 from rowcall.postgres import status as states
 from rowcall.postgres.checks.finding import counted
 
 BACKLOG_COLUMNS = tuple(field.name for field in fields(states.Backlog))
-
-#: Units of an age, and from how many seconds on they are used.
-_UNITS = ((172_800, 86_400, "d"), (7_200, 3_600, "h"), (120, 60, "min"), (0, 1, "s"))
 
 
 def register(app: typer.Typer) -> None:
@@ -69,14 +66,7 @@ def _line(backlog: states.Backlog) -> list[Text]:
         Text(backlog.declared_by, "dim"),
         Text("yes") if backlog.listening else Text("no", "yellow"),
         Text(f"{backlog.waiting:,}{'+' if backlog.capped else ''}", justify="right"),
-        Text(_age(backlog.oldest) if backlog.oldest else ""),
+        Text(ago(backlog.oldest) if backlog.oldest else ""),
         Text(f"{backlog.parked:,}", "yellow" if backlog.parked else "", justify="right"),
         Text(f"{backlog.dead:,}", "red" if backlog.dead else "", justify="right"),
     ]
-
-
-def _age(moment: datetime) -> str:
-    """How long ago, roughly: the timestamp itself is in the other formats."""
-    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
-    size, unit = next((size, unit) for least, size, unit in _UNITS if seconds >= least)
-    return f"{seconds / size:.0f} {unit}"

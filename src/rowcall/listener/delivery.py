@@ -40,6 +40,10 @@ class CallFailed(Exception):
         self.__cause__ = cause
 
 
+class NoEffect(errors.UsageError):
+    """What a transaction was about is not there any more."""
+
+
 class Delivery(Protocol):
     """Runs an after-handler in transactions of one connection."""
 
@@ -56,6 +60,7 @@ class Delivery(Protocol):
         """All calls and then all statements in one transaction, or none of them.
 
         :raises CallFailed: for the first call that failed.
+        :raises NoEffect: for the first statement that wrote nothing.
         """
 
     @property
@@ -80,7 +85,7 @@ def _check_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnec
 def _check_effect(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
     """Each of our statements writes one row; if it did not, the calls beside it must not count either."""
     if cursor.rowcount != 1:
-        raise errors.UsageError(
+        raise NoEffect(
             'A subscription was dropped or changed while it was read: start "rowcall listen" again to go on without it.'
         )
 

@@ -13,7 +13,7 @@ from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
-from rowcall.listener.delivery import Call, CallFailed, Delivery, Statement
+from rowcall.listener.delivery import Call, CallFailed, Delivery, NoEffect, Statement
 from rowcall.listener.parked import ParkedKeys
 from rowcall.listener.retry import MAX_ATTEMPTS, delay_after
 from rowcall.postgres.log import Cursor, LogReader, Slice
@@ -53,19 +53,18 @@ class Subscription:
 
         :raises UsageError: if there is no such subscription any more.
         """
-        rows = await self._delivery.fetch(_QUERIES["claim"], {"name": self._handler.name})
-        if not rows:
-            raise errors.UsageError(
-                f'There is no subscription {self._handler.name} any more: "rowcall sync" creates it, from then on.'
-            )
-        self._id, self._claimed = rows[0]
-        await self._reload()
+        self._id, self._claimed = await self._found("claim", name=self.name)
+        self._cursor = self._written = Cursor(*await self._found("cursor", **self._mine(name=self.name)))
+        await self._reload_parked()
         return self._claimed
 
-    async def _reload(self) -> None:
-        [row] = await self._delivery.fetch(_QUERIES["cursor"], self._mine())
-        self._cursor = self._written = Cursor(*row)
-        await self._reload_parked()
+    async def _found(self, query: str, **parameters: Any) -> Any:
+        rows = await self._delivery.fetch(_QUERIES[query], parameters)
+        if not rows:
+            raise errors.UsageError(
+                f'There is no subscription {self.name} any more: "rowcall sync" creates it, from then on.'
+            )
+        return rows[0]
 
     def _mine(self, **more: Any) -> dict[str, Any]:
         return {"subscription": self._id, **more}
@@ -91,6 +90,9 @@ class Subscription:
         """
         started = time.monotonic()
         rest = [event for event in part.events if self._handler.selector.wants(event)]
+        if any(self._parked.block(event) for event in rest):
+            # Not behind what a person skipped meanwhile.
+            await self._reload_parked()
         failures: dict[int | None, BaseException] = {}
         alone: set[int | None] = set()
         settled = False
@@ -202,6 +204,8 @@ class Subscription:
         ]
         try:
             await self._delivery.transact([[event]], done)
+        except NoEffect:
+            _LOG.warning("skipped while it was tried, so rolled back", handler=self.name, seq=event.seq)
         except Exception as error:  # noqa: BLE001 - a handler may fail in any way
             self._suspects(error, [event], {})
             await self._failed_again(event, attempts, _cause(error))

@@ -1,15 +1,40 @@
-"""Creating subscriptions, at a moment."""
+"""Subscriptions: creating them at a moment, and finding, dropping and renaming them later."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
 
 from rowcall import errors, resources
+from rowcall.postgres import status
 
 _QUERIES = resources.queries("delivery")
+_FINDING = resources.queries("subscriptions")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A reader of the log; of what it shares with :class:`rowcall.postgres.status.Backlog`, see there.
+
+    :ivar declared_by: the app that declares its handler.
+    :ivar created: since when it is there.
+    :ivar skipped: events that a person gave up for good.
+    """
+
+    name: str
+    declared_by: str
+    listening: bool
+    created: datetime
+    waiting: int
+    capped: bool
+    oldest: datetime | None
+    parked: int
+    dead: int
+    skipped: int
 
 
 def this_moment(connection: psycopg.Connection[Any]) -> str:
@@ -55,3 +80,108 @@ def _missing(connection: psycopg.Connection[Any], names: Sequence[str], declared
                 f" this app was renamed, keep its name with Rowcall({other!r})."
             )
     return [name for name in names if name not in declarers]
+
+
+def subscriptions(connection: psycopg.Connection[Any]) -> list[Subscription]:
+    """Every subscription, by name."""
+    registered = {row[0]: row[1:] for row in connection.execute(_FINDING["registered"]).fetchall()}
+    return [
+        _subscription(found, *registered[found.subscription])
+        for found in status.backlogs(connection)
+        if found.subscription in registered
+    ]
+
+
+def one(connection: psycopg.Connection[Any], name: str) -> Subscription:
+    """One subscription.
+
+    :raises UsageError: if there is none of this name.
+    """
+    for found in subscriptions(connection):
+        if found.name == name:
+            return found
+    raise _no_such(name)
+
+
+def _subscription(found: status.Backlog, created: datetime, skipped: int) -> Subscription:
+    return Subscription(
+        found.subscription,
+        found.declared_by,
+        found.listening,
+        created,
+        found.waiting,
+        found.capped,
+        found.oldest,
+        found.parked,
+        found.dead,
+        skipped,
+    )
+
+
+def find(connection: psycopg.Connection[Any], name: str) -> int:
+    """The id of a subscription.
+
+    :raises UsageError: if there is none of this name.
+    """
+    row = connection.execute(_FINDING["found"], {"name": name}).fetchone()
+    if row is None:
+        raise _no_such(name)
+    return int(row[0])
+
+
+def _no_such(name: str) -> errors.UsageError:
+    return errors.UsageError(f'There is no subscription {name}: "rowcall subscriptions" lists them.')
+
+
+def holder(connection: psycopg.Connection[Any], subscription: int) -> str | None:
+    """Which process has a subscription, in words; None if nobody has it."""
+    row = connection.execute(_FINDING["holder"], {"subscription": subscription}).fetchone()
+    if row is None:
+        return None
+    pid, application, address, port = row
+    if address is None and port is None:
+        return f"server process {pid}, of which this login may not see more"
+    return f'server process {pid} ("{application}", {address or "a local socket"})'
+
+
+def drop(connection: psycopg.Connection[Any], name: str) -> None:
+    """Forget a subscription, with its place in the log and everything it set aside.
+
+    :raises InUse: while a listener has it.
+    """
+    with connection.transaction():
+        connection.execute(_FINDING["drop"], {"subscription": _reserved(connection, name)})
+
+
+def rename(connection: psycopg.Connection[Any], old: str, new: str) -> None:
+    """Give a subscription another name; it keeps its place in the log.
+
+    :raises InUse: while a listener has it.
+    :raises UsageError: if another one has the new name.
+    """
+    try:
+        with connection.transaction():
+            connection.execute(_FINDING["rename"], {"subscription": _reserved(connection, old), "new": new})
+    except psycopg.errors.UniqueViolation as error:
+        raise errors.UsageError(
+            f"There is a subscription {new} already: choose another name, or drop that one."
+        ) from error
+
+
+def check_free(connection: psycopg.Connection[Any], name: str) -> None:
+    """See to it that nobody has a subscription.
+
+    :raises InUse: while a listener has it.
+    """
+    with connection.transaction():
+        _reserved(connection, name)
+
+
+def _reserved(connection: psycopg.Connection[Any], name: str) -> int:
+    """A subscription that no listener can take before this transaction ends."""
+    subscription = find(connection, name)
+    row = connection.execute(_FINDING["reserve"], {"subscription": subscription}).fetchone()
+    if row != (True,):
+        who = holder(connection, subscription) or "a process that has just ended"
+        raise errors.InUse(f"{name} is in use by {who}: stop that listener first.")
+    return subscription

@@ -52,5 +52,13 @@ def counted(number: int, noun: str) -> str:
 
 def psql(*statements: str) -> str:
     """A command that runs statements, in one transaction, as a person types it into a shell."""
-    text = "; ".join(statements)
-    return f'psql -c "{text}"' if _SHELL.isdisjoint(text) else f"psql -c {shlex.quote(text)}"
+    return f"psql -c {_quoted('; '.join(statements))}"
+
+
+def word(text: str) -> str:
+    """A word of a command, such as a name, as a person types it into a shell."""
+    return text if shlex.quote(text) == text else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if _SHELL.isdisjoint(text) else shlex.quote(text)

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from rowcall.postgres import status
-from rowcall.postgres.checks.finding import Finding, ask, counted, psql
+from rowcall.postgres.checks.finding import Finding, ask, counted, word
 
 #: A subscription that nobody reads may be behind so far, as while a new version is deployed.
 PATIENCE = timedelta(hours=1)
@@ -20,7 +20,6 @@ def subscriptions_read(connection: psycopg.Connection[Any]) -> Iterator[Finding]
     for found in status.backlogs(connection):
         if found.listening or found.oldest is None or not (found.capped or _is_late(found.oldest)):
             continue
-        forget = f"delete from rowcall.subscription where name = {_literal(found.subscription)}"
         count = "more than " * found.capped + counted(found.waiting, "event")
         app = found.declared_by if ":" in found.declared_by else f"MODULE:APP of {found.declared_by}"
         yield Finding(
@@ -29,7 +28,7 @@ def subscriptions_read(connection: psycopg.Connection[Any]) -> Iterator[Finding]
             found.subscription,
             f"Nobody reads {found.subscription}, with {count} of the log after its place, the oldest of"
             f" {found.oldest:%Y-%m-%d %H:%M:%S %Z}.",
-            f"Run rowcall listen {app}, or if its handler is gone, {psql(forget)}.",
+            f"Run rowcall listen {app}, or if its handler is gone, rowcall subscriptions drop {word(found.subscription)}.",
         )
 
 
@@ -37,21 +36,18 @@ def _is_late(oldest: datetime) -> bool:
     return datetime.now(UTC) - oldest > PATIENCE
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def dead_letters(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """Events that a handler failed at so often that it was given up."""
     for name, _, dead in ask(connection, "set_aside"):
         if dead:
-            again = f"update rowcall.parked set dead = false, attempts = 0, due_at = now() {_where('dead', name)}"
+            named = word(name)
             yield Finding(
                 "problem",
                 "dead_letters",
                 name,
                 f"{name} has {counted(dead, 'dead letter')}, behind which later events of their rows wait.",
-                f"Run {psql(_errors('dead', name))} for the errors, mend the handler, then {psql(again)} to try again.",
+                f"Run rowcall parked {named} --dead for the errors, mend the handler, then rowcall retry {named} --all to"
+                f" try again; rowcall skip {named} --seq N gives one up for good.",
             )
 
 
@@ -64,15 +60,5 @@ def parked_events(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
                 "parked_events",
                 name,
                 f"{name} has {counted(parked, 'parked event')}, which failed or wait behind one that did.",
-                f"They are tried again by themselves; {psql(_errors('not dead', name))} shows the errors.",
+                f"They are tried again by themselves; rowcall parked {word(name)} shows the errors.",
             )
-
-
-def _errors(which: str, subscription: str) -> str:
-    return f"select seq, attempts, due_at, error from rowcall.parked {_where(which, subscription)} order by seq"
-
-
-def _where(which: str, subscription: str) -> str:
-    return (
-        f"where {which} and subscription = (select id from rowcall.subscription where name = {_literal(subscription)})"
-    )
