@@ -1,6 +1,7 @@
 -- Generates the statement-level capture function of a relation, for its inserts: one INSERT … SELECT from the transition table.
--- Where the code does not fit the table any more, see misfit_v1, the generic form does the same; it is found out on one
--- row, by reading only: an exception block around the INSERT would cost a transaction id a statement. So a row whose image
+-- Where the code does not fit the table any more the generic form does the same. A type that changed is found out when the INSERT is
+-- planned, see planned_fit_v1, which then inserts nothing; a column that went away by a query that is planned and reads nothing,
+-- since an exception block around the INSERT would cost a transaction id a statement. So a row whose image
 -- is more than PostgreSQL holds in one value, a gigabyte, fails its INSERT here; a row-level trigger would leave that value out.
 -- Called by: install_capture_v1, capture_is_current_v1, for tables in capture mode 'statement'.
 create function rowcall.capture_bulk_definition_v1(relation_id integer) returns text
@@ -10,9 +11,12 @@ as $generator$
 declare
   v_relation rowcall.relation;
   v_options jsonb;
+  v_columns text;
 begin
   select * into strict v_relation from rowcall.relation where id = relation_id;
   select options into strict v_options from rowcall.watch where relation = relation_id;
+  select string_agg(format('new_rows.%I', attname), ', ' order by attnum) into strict v_columns from pg_attribute
+    where attrelid = v_relation.oid and attnum > 0 and not attisdropped and attgenerated <> 'v';
   return format($header$create or replace function rowcall.capture_bulk_%s() returns trigger
 language plpgsql security definer
 %s
@@ -32,15 +36,12 @@ declare
   v_fits boolean;
 begin
   begin
-    -- Does this code still fit the table? All rows have the same columns.
-    select not (%3$s) into v_fits from new_rows as rowcall_row limit 1;
+    perform from (select %7$s from new_rows) as rowcall_row where false and (%2$s is null or %4$s is null);
+    v_fits := true;
 %5$s  exception when others then
     v_fits := false;
     v_context := rowcall.fallback_context_v1();
   end;
-  if v_fits is null then
-    return null;
-  end if;
   -- The doorbell, see bell_v1.
   if not pg_try_advisory_xact_lock_shared(1383036771, 0) then
     perform pg_notify('rowcall', '');
@@ -49,8 +50,13 @@ begin
     insert into rowcall.event (seq, xid, at, relation, operation, key, new, actor, context, db_user, db_role, application_name)
     select nextval('rowcall.event_seq'), v_xid, v_at, %1$s, 'insert', %2$s, %4$s,
       v_actor, v_context, v_user, v_role, v_application
-    from new_rows as rowcall_row;
-  else
+    from (select %7$s from new_rows where %3$s) as rowcall_row;
+    if found then
+      return null;
+    end if;
+  end if;
+  perform from new_rows limit 1;
+  if found then
     -- The same with expressions made for the columns of this moment.
     execute format($statement$
       insert into rowcall.event (seq, xid, at, relation, operation, key, new, actor, context, db_user, db_role, application_name)
@@ -64,8 +70,9 @@ begin
 end $body$,
     relation_id,
     rowcall.key_expression_v1(v_relation.oid, v_options, 'rowcall_row'),
-    rowcall.misfit_v1(v_relation.oid, 'rowcall_row'),
+    rowcall.planned_fit_v1(v_relation.oid, 'new_rows'),
     rowcall.stored_expression_v1(v_relation.oid, v_options, 'rowcall_row'),
     rowcall.context_statement_v1(),
-    v_options));
+    v_options,
+    v_columns));
 end $generator$;

@@ -3,6 +3,8 @@
 create function rowcall.install_function_v1(signature text, definition text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+-- The pinned settings of a function are kept as text.
+set quote_all_identifiers = off
 as $$
 begin
   if obj_description(to_regprocedure(signature), 'pg_proc') = md5(definition) then
