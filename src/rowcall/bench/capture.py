@@ -116,12 +116,12 @@ class CaptureBench:
 
     def run(self, workloads: Sequence[str]) -> Results:
         """Measure the named workloads: single-row ones as ``update@8``, bulk ones as ``bulk update``."""
-        self._set_up(workloads)
-        for workload in workloads:
-            self._report(workload)
-            with self._listening() if workload.endswith("listening") else nullcontext():
-                self._rounds_of(workload)
-        self._connection.close()
+        with self._connection:
+            self._set_up(workloads)
+            for workload in workloads:
+                self._report(workload)
+                with self._listening() if workload.endswith("listening") else nullcontext():
+                    self._rounds_of(workload)
         return self.results
 
     def _rounds_of(self, workload: str) -> None:
