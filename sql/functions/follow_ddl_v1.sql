@@ -78,6 +78,11 @@ begin
       where not (d.command_tag = 'CREATE TRIGGER' and exists (
         select from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
         where t.oid = d.objid and p.pronamespace = 'rowcall'::regnamespace))
+      union all
+      -- Typed tables have the columns of their type.
+      select c.oid, 'pg_class'::regclass, c.oid
+      from pg_event_trigger_ddl_commands() as d join pg_class as c on c.reloftype = d.objid
+      where d.classid = 'pg_type'::regclass
     ), above as (
       -- A parent's transition tables hold the rows of its children, so it changes its way of capturing when it gets one.
       select oid from touched
@@ -122,8 +127,9 @@ do $$
 begin
   if (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
     create event trigger rowcall_follow_ddl on ddl_command_end
+      -- CREATE SCHEMA may make tables, ALTER INDEX rename them, an extension's script do anything.
       when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TABLE AS', 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE INDEX',
-        'ALTER SCHEMA')
+        'ALTER SCHEMA', 'CREATE SCHEMA', 'ALTER INDEX', 'ALTER TYPE', 'CREATE EXTENSION', 'ALTER EXTENSION')
       execute function rowcall.follow_ddl_v1();
     create event trigger rowcall_follow_drop on sql_drop
       when tag in ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')

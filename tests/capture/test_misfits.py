@@ -264,3 +264,24 @@ def test_inserts_are_checked_when_they_are_planned_only(place: Place) -> None:
         "select new::text from rowcall.event where relation ="
         " (select id from rowcall.relation where oid = 't'::regclass)"
     ) == [('{"id":1,"v":"a"}',)]
+
+
+def test_tables_made_and_renamed_by_other_commands(place: Place) -> None:
+    place.run("create type kind as (id integer, v text)", "create table typed of kind (primary key (id))")
+    place.watch("typed", exclude=["v"])
+    place.run("create table root (id integer primary key) partition by range (id)")
+    place.watch("root", truncate="rows")
+    made = f"{place.schema}_made"
+    place.run(
+        "alter type kind add attribute w text cascade",
+        "insert into typed values (1, 'v', 'w')",
+        "update typed set w = 'x'",
+        f"create schema {made} create table leaf partition of {place.schema}.root for values from (0) to (10)",
+        "insert into root values (1)",
+        f"truncate {made}.leaf",
+        "alter index root rename to other",
+        "insert into other values (2)",
+    )
+    assert [event.new for event in place.events("typed")] == [{"id": 1, "w": "w"}, {"id": 1, "w": "x"}]
+    assert [event.operation for event in place.events("other")] == ["insert", "delete", "insert"]
+    place.run(f"drop schema {made} cascade")
