@@ -126,8 +126,8 @@ end $$;
 do $$
 begin
   if (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
+    -- CREATE SCHEMA may make tables, ALTER INDEX rename them, an extension's script do anything.
     create event trigger rowcall_follow_ddl on ddl_command_end
-      -- CREATE SCHEMA may make tables, ALTER INDEX rename them, an extension's script do anything.
       when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TABLE AS', 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE INDEX',
         'ALTER SCHEMA', 'CREATE SCHEMA', 'ALTER INDEX', 'ALTER TYPE', 'CREATE EXTENSION', 'ALTER EXTENSION')
       execute function rowcall.follow_ddl_v1();
