@@ -40,6 +40,7 @@ FUNCTIONS = (
     "fallback_image_v1",
     "fallback_key_v1",
     "bell_v1",
+    "log_event_v1",
     "announce_v1",
     "capture_truncate_v1",
     "truncate_v1",

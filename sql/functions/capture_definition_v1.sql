@@ -23,7 +23,6 @@ declare
   v_new text;
   v_old text;
   v_differences text;
-  v_unknown text := '';
   v_moves text := '';
 begin
   select * into strict v_relation from rowcall.relation where id = relation_id;
@@ -44,13 +43,6 @@ begin
       case when key_position is not null then format(E'        v_next_key := %s;\n', v_new_key) else '' end), '')
     into v_differences
     from rowcall.columns_v1(v_relation.oid, v_options);
-
-  if v_class.relkind = 'r' and (select count(*) from rowcall.columns_v1(v_relation.oid, v_options))
-      = (select count(*) from pg_attribute where attrelid = v_relation.oid and attnum > 0 and not attisdropped) then
-    -- Every column is captured, so what changed is one that this code does not know, or nothing.
-    v_unknown := E'        if pg_catalog.record_image_ne(old, new) then\n'
-      || E'          raise exception ''a column was added'';\n        end if;\n';
-  end if;
 
   if v_class.relkind = 'p' then
     v_moves := format($moves$
@@ -96,28 +88,28 @@ begin
         raise exception 'made for other columns';
       end if;
 %4$s      if v_text = '' then
-%5$s        return null;
+        return null;
       end if;
-      v_old := ('{' || substr(v_text, 2) || %6$s'}')::%2$s;
-      v_new := %7$s;
-      v_key := %8$s;
+      v_old := ('{' || substr(v_text, 2) || %5$s'}')::%2$s;
+      v_new := %6$s;
+      v_key := %7$s;
       v_operation := 'update'::rowcall.operation;
     elsif tg_op = 'INSERT' then
       if %3$s then
         raise exception 'made for other columns';
       end if;
-      v_new := %7$s;
-      v_key := %9$s;
+      v_new := %6$s;
+      v_key := %8$s;
       v_operation := 'insert'::rowcall.operation;
     else
-      if %17$s then
+      if %16$s then
         raise exception 'made for other columns';
       end if;
-      v_old := %10$s;
-      v_key := %8$s;
+      v_old := %9$s;
+      v_key := %7$s;
       v_operation := 'delete'::rowcall.operation;
     end if;
-%11$s  exception when others then
+%10$s  exception when others then
     declare
       v_image_old jsonb;
       v_image_new jsonb;
@@ -126,12 +118,12 @@ begin
       v_next_key := null;
       v_operation := lower(tg_op)::rowcall.operation;
       if tg_op <> 'DELETE' then
-        v_image_new := rowcall.fallback_image_v1(new, tg_relid, %12$L);
-        v_next_key := rowcall.fallback_key_v1(v_image_new, tg_relid, %12$L);
+        v_image_new := rowcall.fallback_image_v1(new, tg_relid, %11$L);
+        v_next_key := rowcall.fallback_key_v1(v_image_new, tg_relid, %11$L);
       end if;
       if tg_op <> 'INSERT' then
-        v_image_old := rowcall.fallback_image_v1(old, tg_relid, %12$L);
-        v_key := rowcall.fallback_key_v1(v_image_old, tg_relid, %12$L);
+        v_image_old := rowcall.fallback_image_v1(old, tg_relid, %11$L);
+        v_key := rowcall.fallback_key_v1(v_image_old, tg_relid, %11$L);
       end if;
       if tg_op = 'UPDATE' then
         v_image_old := rowcall.differing_v1(v_image_old, v_image_new);
@@ -145,14 +137,14 @@ begin
       v_new := v_image_new;
       v_context := rowcall.fallback_context_v1();
     end;
-  end;%13$s
+  end;%12$s
   -- The doorbell, see bell_v1.
   if not pg_try_advisory_xact_lock_shared(1383036771, 0) then
     perform pg_notify('rowcall', '');
   end if;
-%14$s  insert into rowcall.event (seq, xid, at, relation, operation, key, next_key, old, new, actor, context,
+%13$s  insert into rowcall.event (seq, xid, at, relation, operation, key, next_key, old, new, actor, context,
     db_user, db_role, application_name)
-  values (%15$s, pg_current_xact_id(), clock_timestamp(), %16$s, v_operation, v_key, v_next_key, v_old, v_new,
+  values (%14$s, pg_current_xact_id(), clock_timestamp(), %15$s, v_operation, v_key, v_next_key, v_old, v_new,
     nullif(current_setting('rowcall.actor', true), ''), v_context, session_user, nullif(current_setting('role'), 'none'),
     nullif(current_setting('application_name'), ''));
   return null;
@@ -163,7 +155,6 @@ end $body$,
       case v_class.relkind when 'p' then 'jsonb' else 'json' end,
       rowcall.misfit_v1(v_relation.oid, 'new'),
       v_differences,
-      v_unknown,
       case when v_lossy
         then $$case when v_exact = '' then '' else ',"":{"exact":{' || substr(v_exact, 2) || '}}' end || $$ else '' end,
       v_new,

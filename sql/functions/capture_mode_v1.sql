@@ -4,7 +4,7 @@
 -- condition on rows; and only where the event trigger sees to it that a trigger added later brings the row level back.
 -- Updates are always captured by row: pairing old with new rows costs what the statement level saves. So are deletes: a MERGE or
 -- a WITH may delete a key and write it again in one command, and triggers by statement fire after those by row.
--- Called by: capture_definition_v1, capture_triggers_v1.
+-- Called by: capture_triggers_v1.
 create function rowcall.capture_mode_v1(table_oid oid, options jsonb) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp

@@ -7,11 +7,7 @@ as $$
 declare
   v_seq constant bigint := nextval('rowcall.event_seq');
 begin
-  perform rowcall.bell_v1();
-  insert into rowcall.event (seq, xid, at, relation, operation, actor, context, db_user, db_role, application_name)
-  values (v_seq, pg_current_xact_id(), clock_timestamp(), tg_argv[0]::integer, 'truncate',
-    nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(),
-    session_user, nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
+  perform rowcall.log_event_v1(v_seq, tg_argv[0]::integer, 'truncate');
   -- Overwritten, not joined to, what rows of this transaction left: they are announced already.
   perform set_config('rowcall.range_' || tg_argv[0], v_seq || ' ' || v_seq, true);
   return null;

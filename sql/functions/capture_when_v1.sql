@@ -9,10 +9,10 @@ set standard_conforming_strings = on
 as $$
   select coalesce('when (' || string_agg(condition, ' and ') || ')', '')
   from (
-    select '(' || string_agg(rowcall.difference_v1(c.name, c.type_oid), ' or ') || ')' as condition
-    from rowcall.columns_v1(table_oid, '{}') as c
-    where operation = 'update' and rowcall.means_v1(table_oid, options, 'columns', c.name, (
-      select attnum from pg_attribute where attrelid = table_oid and attname = c.name))
+    select '(' || string_agg(rowcall.difference_v1(attname::text, atttypid), ' or ') || ')' as condition
+    from pg_attribute
+    where operation = 'update' and attrelid = table_oid and attnum > 0 and not attisdropped and attgenerated <> 'v'
+      and rowcall.means_v1(table_oid, options, 'columns', attname::text, attnum)
     union all
     select format('(%s)', options ->> 'when')
     where options ? 'when'

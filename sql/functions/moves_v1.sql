@@ -37,11 +37,7 @@ begin
   delete from rowcall.moving where xid = pg_current_xact_id_if_assigned() and relation = relation_id
     returning moved_key, moved_old into v_moved;
   if found then
-    perform rowcall.bell_v1();
-    insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
-    values (nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), relation_id, 'delete', v_moved.moved_key,
-      v_moved.moved_old, nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
-      nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
+    perform rowcall.log_event_v1(nextval('rowcall.event_seq'), relation_id, 'delete', v_moved.moved_key, v_moved.moved_old);
   end if;
 end $$;
 

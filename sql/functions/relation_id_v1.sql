@@ -51,11 +51,7 @@ begin
   if rowcall.is_another_table_v1(v_relation, table_oid) then
     delete from rowcall.watch where relation = v_relation.id;
     if found then
-      perform rowcall.bell_v1();
-      insert into rowcall.event (seq, xid, at, relation, operation, actor, context, db_user, db_role, application_name)
-      values (nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), v_relation.id, 'truncate',
-        nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
-        nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
+      perform rowcall.log_event_v1(nextval('rowcall.event_seq'), v_relation.id, 'truncate');
     end if;
   end if;
   return v_relation.id;

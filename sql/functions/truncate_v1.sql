@@ -59,11 +59,8 @@ exception when others then
   -- Never a failed TRUNCATE because of us: without the rows, but with the name of the table they were in.
   raise warning 'rowcall: the rows of %% could not be logged one by one: %%', tg_relid::regclass, sqlerrm
     using hint = 'Run "rowcall sync": it gives rowcall_capture the right to read them.';
-  insert into rowcall.event (seq, xid, at, relation, operation, old, actor, context, db_user, db_role, application_name)
-  values (nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), %2$s, 'truncate',
-    jsonb_build_object('', jsonb_build_object('table', tg_relid::regclass::text)),
-    nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
-    nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), ''));
+  perform rowcall.log_event_v1(nextval('rowcall.event_seq'), %2$s, 'truncate',
+    old => jsonb_build_object('', jsonb_build_object('table', tg_relid::regclass::text)));
   return null;
 end $body$,
       'rowcall.range_' || relation_id,

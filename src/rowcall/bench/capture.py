@@ -157,10 +157,10 @@ class CaptureBench:
         for contender in dict.fromkeys((*self._contenders, *listened)):
             for prefix in ("bench", *wide):
                 self._create(prefix, contender)
-
-        query = _text("copy_data", f"bench_{self._contenders[0]}").as_string()
-        with self._connection.cursor().copy(query) as copy:
-            self._copy_data = b"".join(bytes(block) for block in copy)
+        if "bulk copy" in workloads:
+            query = _text("copy_data", f"bench_{self._contenders[0]}").as_string()
+            with self._connection.cursor().copy(query) as copy:
+                self._copy_data = b"".join(bytes(block) for block in copy)
 
     def _create(self, prefix: str, contender: str) -> None:
         table = f"{prefix}_{contender}"

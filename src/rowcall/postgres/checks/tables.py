@@ -90,7 +90,7 @@ def ddl_followed(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
 
 def _event_trigger(name: str, exists: bool) -> list[str]:
     """The statements with which migrating makes an event trigger, or those that only enable it."""
-    text = resources.sql("functions/follow_ddl_v1.sql")
+    text = re.sub("--.*", "", resources.sql("functions/follow_ddl_v1.sql"))
     verb = "alter" if exists else "create|alter"
     return [" ".join(found.split()) for found in re.findall(rf"((?:{verb}) event trigger {name} [^;]*);", text)]
 
