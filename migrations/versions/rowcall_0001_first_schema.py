@@ -20,6 +20,7 @@ TABLES = (
 
 FUNCTIONS = (
     "act_v1",
+    "lane_v1",
     "base_type_v1",
     "encoding_v1",
     "loss_v1",

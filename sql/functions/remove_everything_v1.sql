@@ -23,11 +23,12 @@ begin
   end if;
 end $$;
 drop view rowcall.layout_mark;
-drop table rowcall.rejection, rowcall.request, rowcall.skipped, rowcall.parked, rowcall.cursor, rowcall.subscription,
+drop table rowcall.rejection, rowcall.request, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
+  rowcall.cursor, rowcall.subscription,
   rowcall.secret, rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.moving, rowcall.event, rowcall.layout, rowcall.relation,
   rowcall.installation;
 drop sequence rowcall.event_seq;
-drop type rowcall.operation;
+drop type rowcall.operation, rowcall.stage;
 revoke usage on schema rowcall from public;
 do $$
 declare

@@ -6,8 +6,8 @@ with created as (
   insert into rowcall.subscription (name, declared_by) values (%(name)s, %(declared_by)s)
   on conflict (name) do nothing returning id
 )
-insert into rowcall.cursor (subscription, lower)
-select id, coalesce(%(lower)s::pg_snapshot, pg_current_snapshot()) from created;
+insert into rowcall.cursor (subscription, lanes, lower)
+select id, '{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}', coalesce(%(lower)s::pg_snapshot, pg_current_snapshot()) from created;
 
 -- name: subscriptions
 select name, declared_by from rowcall.subscription where name = any (%(names)s);
