@@ -22,7 +22,7 @@ begin
     drop extension dblink;
   end if;
 end $$;
-drop view rowcall.layout_mark;
+drop view rowcall.layout_mark, rowcall.live_worker;
 drop table rowcall.rejection, rowcall.request, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
   rowcall.cursor, rowcall.subscription,
   rowcall.secret, rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.moving, rowcall.event, rowcall.layout, rowcall.relation,

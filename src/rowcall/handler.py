@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 from rowcall import errors
@@ -15,6 +16,9 @@ OnUnavailable = Literal["reject", "accept"]
 #: What an after-handler may ask for by parameter name.
 SUPPLIED = ("event", "events", "conn", "session")
 
+
+#: Seconds after which a call of an after-handler is cut, unless it says otherwise: it holds a transaction open meanwhile.
+AFTER_TIMEOUT = 300.0
 
 #: The longest a writer can be made to wait: it holds its row locked meanwhile.
 LONGEST_TIMEOUT = 60.0
@@ -123,18 +127,26 @@ class AfterHandler:
 
     :ivar name: the subscription's name.
     :ivar batch: most events a call gets; 1 for handlers that take one ``event``.
+    :ivar timeout: seconds after which a call is cut.
     """
 
     function: Callable[..., Any]
     name: str
     selector: Selector
     batch: int
+    timeout: float
     parameters: tuple[str, ...]
     is_async: bool
 
     @classmethod
     def of(
-        cls, function: Callable[..., Any], selector: Selector, *, name: str | None, batch: int | None
+        cls,
+        function: Callable[..., Any],
+        selector: Selector,
+        *,
+        name: str | None,
+        batch: int | None,
+        timeout: float,
     ) -> AfterHandler:
         """An after-handler from what a decorator was given.
 
@@ -148,5 +160,7 @@ class AfterHandler:
             raise errors.HandlerError(
                 f"handler {own_name}: batch={batch!r} needs a parameter named events and a number from 1 up."
             )
+        if not 0 < timeout < inf:
+            raise errors.HandlerError(f"handler {own_name}: timeout={timeout!r} must be a number of seconds above 0.")
         default = 100 if "events" in parameters else 1
-        return cls(function, own_name, selector, batch or default, parameters, _is_async(function))
+        return cls(function, own_name, selector, batch or default, timeout, parameters, _is_async(function))
