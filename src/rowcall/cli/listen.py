@@ -16,6 +16,7 @@ from rowcall import errors, settings
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.listener.daemon import LeftOver, Listener
 from rowcall.postgres import declarations, subscriptions, tables
+from rowcall.postgres.log import LANES
 
 _LOG = structlog.get_logger("rowcall")
 
@@ -33,6 +34,12 @@ def listen(
     drain: Annotated[
         bool, typer.Option("--drain", help="Exit 0 once everything pending is delivered, 1 if something could not be.")
     ] = False,
+    lanes: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, max=LANES, help="Most of the 16 lanes of each subscription this process takes."
+        ),
+    ] = LANES,
 ) -> None:
     """Run the daemon: deliver committed changes to after-handlers and answer before-handlers, until SIGTERM.
 
@@ -45,7 +52,7 @@ def listen(
         subscriptions.create_missing(connection, list(subjects.topics), name, subscriptions.this_moment(connection))
         if missing := declarations.not_in_place(connection, app):
             _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
-    left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), subjects, drain=drain)))
+    left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes)))
     if drain and (left.waiting or left.dead):
         raise errors.Undeliverable(
             f'{left.waiting} events wait for a retry and {left.dead} are dead letters: "rowcall parked" says why.'

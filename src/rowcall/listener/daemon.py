@@ -199,6 +199,7 @@ class Listener:
                 assert worker.id is not None
                 self._workers[worker.id] = worker
                 self._joined.set()
+                await worker.until_called()
                 return
             await self._pause(STANDBY)
 

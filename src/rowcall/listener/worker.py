@@ -53,6 +53,7 @@ class Worker:
         self._process = process
         self._most = most
         self._roll: Roll | None = None
+        self._called = asyncio.Event()
         self._claims: dict[int, Claim] = {}
         self._meeting: dict[int, Slice] = {}
         self._opened = 0
@@ -94,7 +95,12 @@ class Worker:
         surplus = roll.surplus(self.id)
         asked = roll.has_left_behind() or surplus > 0 or (surplus < 0 and roll.has_free())
         self._roll = roll if asked else None
+        self._called.set()
         return asked
+
+    async def until_called(self) -> None:
+        """Return once it has heard who is there."""
+        await self._called.wait()
 
     async def rearrange(self) -> None:
         """Take lanes that nobody has, and give some up if others have too few."""
