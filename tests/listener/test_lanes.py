@@ -209,7 +209,9 @@ def test_lanes_that_are_apart_do_not_wait_for_each_other_in_a_circle(
     # One half of the lanes has opened a window that does not show the slow one.
     database.execute("select rowcall.split_v1(id, 8) from rowcall.cursor")
     database.execute("insert into rowcall.window select id, 1, pg_current_snapshot() from rowcall.subscription")
-    database.execute("update rowcall.cursor set number = 1, upper = w.upper from rowcall.window as w where 0 = any (lanes)")
+    database.execute(
+        "update rowcall.cursor set number = 1, upper = w.upper from rowcall.window as w where 0 = any (lanes)"
+    )
     slow.commit()
     drain(app, dsn)
     order = database.execute("select seq from rowcall.event order by seq").fetchall()

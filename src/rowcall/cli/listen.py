@@ -7,14 +7,14 @@ import logging
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
 
 from rowcall import errors, settings
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
-from rowcall.listener.daemon import LeftOver, Listener
+from rowcall.listener.daemon import GRACE, LeftOver, Listener
 from rowcall.postgres import declarations, subscriptions, tables
 from rowcall.postgres.log import LANES
 
@@ -40,6 +40,12 @@ def listen(
             metavar="N", min=1, max=LANES, help="Most of the 16 lanes of each subscription this process takes."
         ),
     ] = LANES,
+    grace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, help="How long handlers have to finish after SIGTERM; then they are rolled back."
+        ),
+    ] = GRACE,
 ) -> None:
     """Run the daemon: deliver committed changes to after-handlers and answer before-handlers, until SIGTERM.
 
@@ -52,11 +58,24 @@ def listen(
         subscriptions.create_missing(connection, list(subjects.topics), name, subscriptions.this_moment(connection))
         if missing := declarations.not_in_place(connection, app):
             _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
-    left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes)))
+    listener = Listener(app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes, grace=grace)
+    try:
+        left = asyncio.run(_run(listener))
+    except errors.Stuck as error:
+        _start_anew(error)
     if drain and (left.waiting or left.dead):
         raise errors.Undeliverable(
             f'{left.waiting} events wait for a retry and {left.dead} are dead letters: "rowcall parked" says why.'
         )
+    if listener.abandoned:
+        # A thread that cannot be stopped would be waited for.
+        os._exit(0)
+
+
+def _start_anew(error: errors.Stuck) -> NoReturn:
+    """Become a new process, with the same arguments, since a thread cannot be stopped in any other way."""
+    _LOG.error("starting anew", error=str(error))
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 async def _run(listener: Listener) -> LeftOver:

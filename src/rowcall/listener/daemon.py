@@ -20,6 +20,7 @@ from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import delivery_for
 from rowcall.listener.lanes import Roll
 from rowcall.listener.sleep import Sleep
+from rowcall.listener.suspects import Process
 from rowcall.listener.worker import Worker
 from rowcall.postgres import claims, partitions
 from rowcall.postgres import connection as connections
@@ -79,7 +80,7 @@ class Listener:
         self._drain = drain
         self._lanes = lanes
         self._grace = grace
-        self._process = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
+        self._process = Process(f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}")
         self._stopping = asyncio.Event()
         self._joined = asyncio.Event()
         self._sleep = Sleep()

@@ -319,11 +319,11 @@ class AsyncDelivery:
                 self.watch.begin(call)
                 try:
                     await self._call(call)
-                except asyncio.CancelledError as error:
+                except asyncio.CancelledError:
                     if not self._overran:
                         raise
                     too_late = TimeoutError(f"it did not return within {self.handler.timeout:g} s")
-                    raise CallFailed(call, too_late) from error
+                    raise CallFailed(call, too_late) from too_late
                 except (Exception, SystemExit) as error:
                     raise CallFailed(call, error) from error
                 finally:

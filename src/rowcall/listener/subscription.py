@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -17,7 +18,7 @@ from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import Call, CallFailed, Delivery, NoEffect, Overran, Statement
 from rowcall.listener.parked import ParkedKeys
 from rowcall.listener.retry import MAX_ATTEMPTS, delay_after
-from rowcall.listener.suspects import Suspects
+from rowcall.listener.suspects import Process, Suspects
 from rowcall.postgres.claims import Claim
 from rowcall.postgres.log import Cursor, LogReader
 
@@ -55,11 +56,12 @@ class Subscription:
     :ivar id: the subscription's, once its worker is enlisted.
     """
 
-    def __init__(self, handler: AfterHandler, reader: LogReader, delivery: Delivery, process: str) -> None:
+    def __init__(self, handler: AfterHandler, reader: LogReader, delivery: Delivery, process: Process) -> None:
         self._handler = handler
         self._reader = reader
         self._delivery = delivery
         self._parked = ParkedKeys()
+        self._process = process
         self._suspects = Suspects(process)
         self.id = 0
 
@@ -93,7 +95,7 @@ class Subscription:
             group = _next_group(rest, failures, alone)
             settled = len(group) == len(rest)
             try:
-                await self._deliver(claim, group, failures, after if settled else start.past(group[-1].seq or 0), alone)
+                await self._deliver(claim, group, failures, after if settled else start.past(group[-1].seq or 0))
             except Exception as error:  # noqa: BLE001 - a handler may fail in any way
                 settled = False
                 suspects = await self._suspected(error, claim, group, failures)
@@ -103,9 +105,7 @@ class Subscription:
         claim.careful = max(0, claim.careful - len(events))
         self._pace(claim, len(events), time.monotonic() - started)
 
-    async def _deliver(
-        self, claim: Claim, group: Sequence[Event], failures: Failures, after: Cursor, alone: set[int | None]
-    ) -> None:
+    async def _deliver(self, claim: Claim, group: Sequence[Event], failures: Failures, after: Cursor) -> None:
         """One transaction: calls for the events that are free, parks for those that wait or have failed, the cursor."""
         parked = self._parked.copy()
         parks: list[Statement] = []
@@ -119,21 +119,25 @@ class Subscription:
                 free.append(event)
                 continue
             parked.add(event)
-        marked = await self._mark(claim, [event for event in free if event.seq in alone])
-        marked += self._suspects.among(group)
         advance = Statement(_QUERIES["advance"], claim.position(after, len(free)))
-        await self._delivery.transact(self._calls(free), [*parks, *self._clear(marked), advance])
+        async with self._on_record(claim, free):
+            cleared = self._suspects.among(group)
+            await self._delivery.transact(self._calls(free), [*parks, *self._clear(cleared), advance])
         claim.cursor = claim.written = after
-        self._suspects.forget(marked)
+        self._suspects.forget(cleared)
         self._parked = parked
 
-    async def _mark(self, claim: Claim, events: Sequence[Event]) -> list[int | None]:
+    @asynccontextmanager
+    async def _on_record(self, claim: Claim, events: Sequence[Event]) -> AsyncIterator[None]:
         """After a process died: have on record which event is tried, in case that is the one."""
         seqs = [event.seq for event in events if claim.careful or event.seq in self._suspects]
-        if seqs:
+        if not seqs:
+            yield
+            return
+        async with self._process.alone:
             statement = self._suspects.mark(self.id, seqs)
             await self._delivery.fetch(statement.query, statement.parameters)
-        return seqs
+            yield
 
     def _clear(self, seqs: Sequence[int | None]) -> list[Statement]:
         if not seqs:
@@ -235,21 +239,21 @@ class Subscription:
         if verdict := self._suspects.verdict(event.seq):
             await self._failed_again(event, attempts, verdict)
             return
-        marked = await self._mark(claim, [event])
         done = [
             Statement(_QUERIES["delivered_late"], self._mine(seq=event.seq)),
-            *self._clear(marked),
             Statement(_QUERIES["count_delivered"], {"cursor": claim.id, "epoch": claim.epoch}),
         ]
         try:
-            await self._delivery.transact([[event]], done)
+            async with self._on_record(claim, [event]):
+                done += self._clear(self._suspects.among([event]))
+                await self._delivery.transact([[event]], done)
         except NoEffect:
             _LOG.warning("skipped or taken over while it was tried, so rolled back", handler=self.name, seq=event.seq)
         except Exception as error:  # noqa: BLE001 - a handler may fail in any way
             await self._suspected(error, claim, [event], {})
             await self._failed_again(event, attempts, _cause(error))
         else:
-            self._suspects.forget(marked)
+            self._suspects.forget([event.seq])
 
     async def _failed_again(self, event: Event, attempts: int, error: BaseException) -> None:
         dead = attempts >= MAX_ATTEMPTS or isinstance(error, errors.ProcessDied)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from rowcall import errors
@@ -13,11 +14,23 @@ from rowcall.postgres import claims
 MOST_TRIES = 2
 
 
+class Process:
+    """What the subscriptions of one process share.
+
+    :ivar name: says which it is, also to the next one.
+    :ivar alone: held while an event on record is handled: if the process dies, that one is to blame.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.alone = asyncio.Lock()
+
+
 class Suspects:
     """What is on record of a subscription. Nothing is written before a process died."""
 
-    def __init__(self, process: str) -> None:
-        self._process = process
+    def __init__(self, process: Process) -> None:
+        self._process = process.name
         self._known: dict[int, tuple[int, str | None]] = {}
 
     async def load(self, delivery: Delivery, subscription: int) -> None:

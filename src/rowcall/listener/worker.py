@@ -21,6 +21,7 @@ from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import Delivery, NoEffect
 from rowcall.listener.lanes import Roll
 from rowcall.listener.subscription import FIRST_SLICE, SLICE, Head, Subscription
+from rowcall.listener.suspects import Process
 from rowcall.postgres.claims import QUERIES, Claim
 from rowcall.postgres.log import LANES, Cursor, LogReader, Slice
 from rowcall.selector import Topic
@@ -42,7 +43,7 @@ class Worker:
     """Reads and delivers the lanes it has of a subscription."""
 
     def __init__(
-        self, handler: AfterHandler, topic: Topic, reader: LogReader, delivery: Delivery, *, process: str, most: int
+        self, handler: AfterHandler, topic: Topic, reader: LogReader, delivery: Delivery, *, process: Process, most: int
     ) -> None:
         self.subscription = Subscription(handler, reader, delivery, process)
         self.id: int | None = None
@@ -72,7 +73,7 @@ class Worker:
 
         :raises UsageError: if there is no such subscription any more.
         """
-        parameters = {"name": self.name, "lanes": self._most, "process": self._process, "locked": locked}
+        parameters = {"name": self.name, "lanes": self._most, "process": self._process.name, "locked": locked}
         rows = await self._delivery.fetch(QUERIES["enlist"], parameters)
         if not rows:
             raise errors.UsageError(
