@@ -169,7 +169,7 @@ def test_nothing_is_on_record_unless_a_process_died(dsn: str, database: Database
     assert database.execute("select count(*) from records").fetchone() == (0,)
     write(database, 61, 70)
     with program(shop, "trouble:app", dsn):
-        eventually(lambda: len(seen(database, "single")) == 70)
+        eventually(lambda: len(seen(database, "single")) == len(seen(database, "batch")) == 70)
     count = database.execute("select count(*) from records").fetchone()
     assert count is not None
     assert count[0] >= 10
