@@ -25,7 +25,7 @@ from (
   left join rowcall.window as w on w.subscription = %(subscription)s and w.number = %(number)s
 ) as s
 left join lateral (
-  select seq, xid::text, at, relation, operation::text, key, next_key, old, new, actor, context,
+  select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
     case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end as lane,
     case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end as next_lane
   from rowcall.event
@@ -45,7 +45,7 @@ order by e.seq;
 -- name: next_slice
 -- Goes on in an open window after the last seq delivered, by the index on seq.
 select %(upper)s::text, (select mark from rowcall.layout_mark), true,
-  seq, xid::text, at, relation, operation::text, key, next_key, old, new, actor, context,
+  seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
   case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end,
   case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end
 from rowcall.event
@@ -65,7 +65,7 @@ order by seq limit %(limit)s;
 -- Goes on in a stretch of the log that comes before the windows: the rows of a backfill, or what was delivered already and shall
 -- be again, or what was not delivered yet when the log was restored.
 select null, (select mark from rowcall.layout_mark), true,
-  seq, xid::text, at, relation, operation::text, key, next_key, old, new, actor, context,
+  seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
   case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end,
   case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end
 from rowcall.event
@@ -86,5 +86,5 @@ where seq > %(stage_seq)s and seq <= %(stage_until)s
 order by seq limit %(limit)s;
 
 -- name: by_seq
-select seq, xid::text, at, relation, operation::text, key, next_key, old, new, actor, context
+select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context
 from rowcall.event where seq = any (%(seqs)s) order by seq;

@@ -9,13 +9,14 @@ from (select pg_current_xact_id_if_assigned() as xid) as own;
 
 -- name: pending
 -- What a handler is still to be told, of what this transaction sees: its own events as well.
-select e.seq, e.xid::text, e.at, e.relation, e.operation::text, e.key, e.next_key, e.old, e.new, e.actor, e.context
+select e.seq, e.xid::text::bigint, e.at, e.relation, e.operation::text, e.key, e.next_key, e.old, e.new, e.actor, e.context
 from rowcall.event as e
 where case when e.xid = %(xid)s::xid8 then e.seq > %(seq)s
       else not pg_visible_in_snapshot(e.xid, %(snapshot)s::pg_snapshot) end
   and e.relation = any (array(
     select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
   and e.operation = any (%(operations)s::rowcall.operation[])
+  and (e.operation <> 'snapshot' or e.context is null or not e.context ? 'backfill')
   and not exists (select from unnest(%(delivered)s::bigint[]) as d (seq) where d.seq = e.seq)
 order by e.seq;
 

@@ -191,6 +191,7 @@ class Listener:
             await self._leave(worker)
         finally:
             self._sleep.leave(handler.name)
+            worker.forget()
             if not await delivery.close():
                 self.abandoned = True
 

@@ -243,6 +243,9 @@ class SyncDelivery:
                 _check_effect(statement, self.connection.execute(statement.query, statement.parameters))
 
     def _call(self, events: Call) -> None:
+        if _is_detached(self.handler):
+            self.handler.function(**_arguments(self.handler, events, None))
+            return
         with ExitStack() as stack:
             arguments = _arguments(self.handler, events, self.connection)
             if "session" in self.handler.parameters:
@@ -332,6 +335,9 @@ class AsyncDelivery:
                 _check_effect(statement, await self.connection.execute(statement.query, statement.parameters))
 
     async def _call(self, events: Call) -> None:
+        if _is_detached(self.handler):
+            await not_cancelling_us(self.handler.function(**_arguments(self.handler, events, None)))
+            return
         async with AsyncExitStack() as stack:
             arguments = _arguments(self.handler, events, self.connection)
             if "session" in self.handler.parameters:
@@ -372,7 +378,19 @@ def _session_maker(handler: AfterHandler) -> Any:
     return session.AsyncSessionMaker if handler.is_async else session.SessionMaker
 
 
+def _is_detached(handler: AfterHandler) -> bool:
+    """Whether a handler can do nothing to its transaction, so that this need not be checked."""
+    return "conn" not in handler.parameters and "session" not in handler.parameters
+
+
 def _arguments(handler: AfterHandler, events: Call, connection: Any) -> dict[str, Any]:
     """What the handler asked for by name, but the session, which has a life of its own."""
-    supply = {"event": events[0], "events": list(events), "conn": connection}
-    return {name: supply[name] for name in handler.parameters if name in supply}
+    arguments: dict[str, Any] = {}
+    for name in handler.parameters:
+        if name == "event":
+            arguments[name] = events[0]
+        elif name == "events":
+            arguments[name] = list(events)
+        elif name == "conn":
+            arguments[name] = connection
+    return arguments

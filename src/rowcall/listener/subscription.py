@@ -84,12 +84,15 @@ class Subscription:
         after is delivered. So an event is handled twice at most, however many others fail.
         """
         started = time.monotonic()
-        rest = [event for event in events if self._handler.selector.wants(event)]
-        if any(self._parked.block(event) for event in rest):
+        rest = events
+        if self._parked and any(self._parked.block(event) for event in rest):
             # Not behind what a person skipped meanwhile.
             await self.reload_parked()
-        failures = {event.seq: error for event in rest if (error := self._suspects.verdict(event.seq))}
-        alone = {event.seq for event in rest if claim.careful or event.seq in self._suspects}
+        failures: Failures = {}
+        alone: set[int | None] = set()
+        if claim.careful or self._suspects:
+            failures = {event.seq: error for event in rest if (error := self._suspects.verdict(event.seq))}
+            alone = {event.seq for event in rest if claim.careful or event.seq in self._suspects}
         settled = False
         while not settled:
             group = _next_group(rest, failures, alone)
@@ -109,8 +112,9 @@ class Subscription:
         """One transaction: calls for the events that are free, parks for those that wait or have failed, the cursor."""
         parked = self._parked.copy()
         parks: list[Statement] = []
-        free: list[Event] = []
-        for event in group:
+        untroubled = not (parked or failures)
+        free = list(group) if untroubled else []
+        for event in () if untroubled else group:
             if parked.block(event):
                 parks.append(self._park(event, None))
             elif event.seq in failures:
@@ -276,7 +280,7 @@ class Subscription:
 
 def _next_group(rest: Sequence[Event], failures: Failures, alone: set[int | None]) -> Sequence[Event]:
     """The events for the next transaction: up to one that failed, before those that have to be tried alone, or one of those."""
-    for index, event in enumerate(rest):
+    for index, event in enumerate(rest) if failures or alone else ():
         if event.seq in failures:
             return rest[: index + 1]
         if event.seq in alone:

@@ -39,6 +39,9 @@ class Suspects:
         rows = await delivery.fetch(claims.QUERIES["suspects"], parameters)
         self._known = {seq: (tries, error) for seq, tries, error in rows}
 
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
     def __contains__(self, seq: object) -> bool:
         return seq in self._known
 

@@ -58,6 +58,7 @@ class Worker:
         self._claims: dict[int, Claim] = {}
         self._meeting: dict[int, Slice] = {}
         self._opened = 0
+        self._reading: dict[int, tuple[Cursor, asyncio.Task[Slice]]] = {}
 
     @property
     def name(self) -> str:
@@ -140,6 +141,7 @@ class Worker:
 
     async def _reload(self) -> None:
         """Learn anew which lanes are ours; those that have not changed hands stay where they are in memory."""
+        self.forget()
         rows = await self._delivery.fetch(QUERIES["mine"], {"worker": self.id})
         known, self._claims = self._claims, {}
         self._meeting.clear()
@@ -167,9 +169,10 @@ class Worker:
         """The next slice of a claim. Empty ones move the cursor in memory only: reading on from the older one finds the same."""
         while True:
             between = claim.cursor.upper is None and claim.cursor.stage is None
-            part = await self._look(claim, claim.cursor, claim.size)
+            part = await self._ahead(claim)
             if part.events:
                 if part.opened or _has_all(claim) or await self._open_window(part.start):
+                    self._read_ahead(claim, part)
                     return part
                 continue
             if between and not part.opened:
@@ -178,6 +181,29 @@ class Worker:
             claim.cursor = part.after
             if claim.cursor.stage != claim.written.stage:
                 await self._write(claim, claim.cursor)
+
+    def _read_ahead(self, claim: Claim, part: Slice) -> None:
+        """While a slice is delivered, read the next one of the same window."""
+        if part.after.upper is not None or part.after.stage is not None:
+            reading = asyncio.ensure_future(self._look(claim, part.after, claim.size))
+            # What it failed with concerns nobody unless it is awaited.
+            reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._reading[claim.id] = part.after, reading
+
+    async def _ahead(self, claim: Claim) -> Slice:
+        """The slice that was read ahead, if it is the next one."""
+        cursor, reading = self._reading.pop(claim.id, (None, None))
+        if reading is not None:
+            if cursor == claim.cursor:
+                return await reading
+            reading.cancel()
+        return await self._look(claim, claim.cursor, claim.size)
+
+    def forget(self) -> None:
+        """Nothing that was read ahead is wanted any more."""
+        for _, reading in self._reading.values():
+            reading.cancel()
+        self._reading.clear()
 
     async def _look(self, claim: Claim, cursor: Cursor, limit: int) -> Slice:
         return await self._reader.read(

@@ -115,6 +115,9 @@ class LogReader:
     @classmethod
     async def over(cls, connection: psycopg.AsyncConnection[Any]) -> LogReader:
         """A reader over a connection of its own."""
+        # To plan a query takes longer than to read a few events by it.
+        await connection.execute("set plan_cache_mode = force_generic_plan")
+        connection.prepare_threshold = 0
         # Without statistics the planner takes a third of the log for new and would scan it all.
         await connection.execute("set enable_seqscan = off")
         # Before PostgreSQL 18 that makes every plan look dear enough to be compiled, for a second each time.
@@ -171,7 +174,9 @@ class LogReader:
         found = [row for row in rows if row[3] is not None]
         start = cursor.opened(rows[0][0]) if rows else cursor
         after = start.finished() if len(found) < limit else start.past(found[-1][3])
-        concerns = {row[3]: lanes for row in found if (lanes := _concerned(row[8], *row[-2:]))}
+        concerns: dict[int, Sequence[int]] = {}
+        if found and found[0][-2] is not None:
+            concerns = {row[3]: lanes for row in found if (lanes := _concerned(row[8], *row[-2:]))}
         events = [self._layouts.event(row[3:-2]) for row in found]
         return Slice(events, start, after, not rows or rows[0][2], concerns)
 
