@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.listeners import Program
+from tests.waiting import eventually
 
 TARGET = "tests.torture.app:app"
 
@@ -101,11 +102,16 @@ class Crew:
         return picked is not None
 
     def recover(self) -> None:
-        """Have all of them running again, for good."""
+        """Start and let go on whatever does not run, at once."""
         for post in self._posts:
             post.start_at = 0.0
             post.thaw_at = None if post.thaw_at is None else 0.0
         self.tend()
+
+    def is_complete(self) -> bool:
+        """Tend to them; whether all of them listen."""
+        self.tend()
+        return all(post.program is not None and post.program.logged("listening") for post in self._posts)
 
     def dismiss(self) -> list[int]:
         """Tell all of them to end; their exit codes."""
@@ -127,10 +133,7 @@ def crew(directory: Path, dsn: str, chance: random.Random) -> Iterator[Crew]:
     """Listeners at work, killed at the end if they still run."""
     made = Crew(directory, dsn, chance)
     try:
-        made.tend()
-        for post in made._posts:
-            assert post.program is not None
-            post.program.wait_until_listening()
+        eventually(made.is_complete)
         yield made
     finally:
         made.close()

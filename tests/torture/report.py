@@ -28,11 +28,13 @@ select subscription, count(*) from (
 class Report:
     """Faults and events per kind.
 
+    :ivar drained_after: seconds from the last fault until everything was applied.
     :ivar late: per subscription, the events applied after some with larger numbers, by out-of-order commits.
     """
 
     seed: str
     seconds: float
+    drained_after: float
     faults: Mapping[str, int]
     terminated: Mapping[str, int]
     starts: int
@@ -46,6 +48,7 @@ class Report:
         return "\n".join(
             [
                 f"{self.seconds:g} s; again by ROWCALL_TORTURE_SECONDS={self.seconds:g} ROWCALL_TORTURE_SEED={self.seed}",
+                f"all applied {self.drained_after:.1f} s after the last fault",
                 f"faults: {_counts(self.faults)}",
                 f"sessions terminated: {_counts(self.terminated)}",
                 f"transactions: {_counts(self.transactions)}",
@@ -62,7 +65,14 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def report(
-    database: psycopg.Connection[Any], seed: str, seconds: float, faults: Faults, crew: Crew, tally: Tally
+    database: psycopg.Connection[Any],
+    *,
+    seed: str,
+    seconds: float,
+    drained_after: float,
+    faults: Faults,
+    crew: Crew,
+    tally: Tally,
 ) -> Report:
     """The report of a run that has ended."""
     appliers = database.execute(_APPLIERS).fetchone()
@@ -70,6 +80,7 @@ def report(
     return Report(
         seed=seed,
         seconds=seconds,
+        drained_after=drained_after,
         faults={str(kind): count for kind, count in faults.inflicted.items()},
         terminated=faults.terminated,
         starts=crew.starts,

@@ -6,6 +6,7 @@ ROWCALL_TORTURE_SECONDS=1200 has the faults rage so long; ROWCALL_TORTURE_SEED r
 import os
 import random
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -60,10 +61,22 @@ def test_every_change_is_applied_once_and_in_order(server: Server, dsn: str, tmp
         with writing(dsn, server.dsn("elsewhere"), _SEED) as tally:
             faults.rage(_SECONDS)
         listeners.recover()
+        started = time.monotonic()
         with psycopg.connect(dsn, autocommit=True) as database:
-            found = [*_drained(database), *_ended(listeners.dismiss())]
+            found = list(_drained(database))
+            drained_after = time.monotonic() - started
+            eventually(listeners.is_complete)
+            found += _ended(listeners.dismiss())
             found += [*listeners.failures, *map(repr, tally.failures), *check.problems(database)]
-            result = report(database, _SEED, _SECONDS, faults, listeners, tally)
+            result = report(
+                database,
+                seed=_SEED,
+                seconds=_SECONDS,
+                drained_after=drained_after,
+                faults=faults,
+                crew=listeners,
+                tally=tally,
+            )
     say(result)
     assert not found, "\n".join([*found, str(result), f"the listeners' logs are in {tmp_path}"])
     _assert_that_it_was_torture(result, tally)

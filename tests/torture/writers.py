@@ -55,9 +55,10 @@ class _Session(threading.Thread):
             with psycopg.connect(self._dsn, autocommit=True, application_name=self.name, options=options) as connection:
                 while not self._stop_asked.is_set():
                     self._transact(connection)
-        except psycopg.OperationalError as error:
-            # Whether a transaction that was being committed is in is known to the database alone.
-            self.tally.count(f"lost ({error.sqlstate or 'connection'})")
+        except (psycopg.OperationalError, psycopg.Rollback) as error:
+            # Whether a transaction that was being committed is in is known to the database alone. A rollback that finds the
+            # connection gone stays a Rollback.
+            self.tally.count(f"lost ({getattr(error, 'sqlstate', None) or 'connection'})")
             self.pause(0.05)
 
     def _transact(self, connection: psycopg.Connection[Any]) -> None:
