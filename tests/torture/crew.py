@@ -1,9 +1,11 @@
 """Listeners of one app, several at once, of which each that died has a successor soon."""
 
+import json
 import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,6 +114,11 @@ class Crew:
         """Tend to them; whether all of them listen."""
         self.tend()
         return all(post.program is not None and post.program.logged("listening") for post in self._posts)
+
+    def logged(self) -> Counter[str]:
+        """How often all of them, alive or dead, logged what."""
+        lines = (line for log in self._directory.glob("listener_*.log") for line in log.read_text().splitlines())
+        return Counter(json.loads(line)["event"] for line in lines if line.startswith("{") and line.endswith("}"))
 
     def dismiss(self) -> list[int]:
         """Tell all of them to end; their exit codes."""

@@ -43,6 +43,7 @@ class Report:
     copies: Mapping[str, int]
     late: Mapping[str, int]
     appliers: int
+    logged: Mapping[str, int]
 
     def __str__(self) -> str:
         return "\n".join(
@@ -55,6 +56,7 @@ class Report:
                 f"events: {_counts(self.events)}",
                 f"applied, by {self.appliers} of {self.starts} listeners: {_counts(self.copies)}",
                 f"of them after later ones: {_counts(self.late)}",
+                f"logged: {_counts(self.logged)}",
             ]
         )
 
@@ -89,4 +91,5 @@ def report(
         copies=dict(database.execute(_COPIES).fetchall()),
         late=dict(database.execute(_LATE).fetchall()),
         appliers=appliers[0],
+        logged=crew.logged(),
     )

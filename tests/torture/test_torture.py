@@ -103,6 +103,7 @@ def _assert_that_it_was_torture(result: Report) -> None:
     assert operations == {"insert", "update", "delete", "truncate"}, result
     assert {"item update of the key", "stock update of the key"} <= set(result.events), result
     assert set(result.late) == set(check.SUBSCRIPTIONS), result
+    assert result.logged["parked"], result
     done = {"committed", "rolled back", "long committed", "truncate committed", "elsewhere committed"}
     assert done <= set(result.transactions), result
 

@@ -15,16 +15,29 @@ from tests.torture import tables
 _ITEMS = 120
 _NUMBERS = 20
 _WIDEST = 12
+_LONGEST_BACKLOG = 3000
+#: Roughly: what is set aside, and what comes after everything that was applied.
+_BACKLOG = """
+select max((select count(*) from rowcall.event where seq > applied.seq)) + (select count(*) from rowcall.parked)
+from (
+  select coalesce((select max(seq) from copies where subscription = s.name), 0) as seq
+  from unnest(array['each', 'batch', 'session']) as s (name)
+) as applied
+"""
 #: What a busy table does to a transaction, by itself.
 _CLASHES = (errors.UniqueViolation, errors.DeadlockDetected, errors.LockNotAvailable, errors.SerializationFailure)
 
 
 class Tally:
-    """What the writers came to, counted by all of them; and what should not have happened to them."""
+    """What the writers came to, counted by all of them; and what should not have happened to them.
+
+    :ivar ahead: set while the listeners are too far behind, and writers wait.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.transactions: Counter[str] = Counter()
+        self.ahead = threading.Event()
         self.failures: list[BaseException] = []
 
     def count(self, outcome: str) -> None:
@@ -110,6 +123,8 @@ class Writer(_Session):
 
     def rest(self, outcome: str) -> None:
         self.pause(0.04)
+        while self.tally.ahead.is_set() and not self._stop_asked.is_set():
+            self.pause(0.5)
 
     def _savepoint(self, connection: psycopg.Connection[Any]) -> None:
         try:
@@ -130,7 +145,7 @@ class Writer(_Session):
             "high": min(low + width, keys),
             "depot": self.random.randint(0, 3),
             "price": self.random.choice([None, self.random.randint(1, 1000)]),
-            "note": "fail" if self.random.random() < 0.002 else "",
+            "note": "",
         }
         connection.execute(self._choose(statements), parameters)
 
@@ -151,6 +166,22 @@ class SlowWriter(Writer):
 
     def rest(self, outcome: str) -> None:
         self.pause(1)
+
+
+class Troublemaker(_Session):
+    """Changes a few rows in a way that handlers fail for at first, and whoever changes them next may pass it on."""
+
+    kind = "trouble"
+
+    def work(self, connection: psycopg.Connection[Any]) -> None:
+        item, number = self.random.randint(1, _ITEMS), self.random.randint(1, _NUMBERS)
+        connection.execute(tables.ITEM["upsert"], {"low": item, "high": item, "price": 1, "note": "fail"})
+        connection.execute(
+            tables.STOCK["update"], {"low": number, "high": number, "depot": 0, "price": 1, "note": "fail"}
+        )
+
+    def rest(self, outcome: str) -> None:
+        self.pause(6)
 
 
 class Truncater(_Session):
@@ -179,6 +210,24 @@ class Stranger(_Session):
         self.pause(0.2)
 
 
+class Governor(_Session):
+    """Lets the writers wait while a subscription is far behind, or the end would be waited for as long again."""
+
+    def work(self, connection: psycopg.Connection[Any]) -> None:
+        row = connection.execute(_BACKLOG).fetchone()
+        if row is not None and row[0] > _LONGEST_BACKLOG:
+            self.tally.ahead.set()
+            self.tally.count("held back")
+        else:
+            self.tally.ahead.clear()
+
+    def rest(self, outcome: str) -> None:
+        self.pause(1)
+
+    def _count(self, outcome: str) -> None:
+        """Nothing: it writes nothing."""
+
+
 @contextmanager
 def writing(dsn: str, elsewhere: str, seed: str) -> Iterator[Tally]:
     """Have writers at work, of which all have ended at the end.
@@ -190,6 +239,8 @@ def writing(dsn: str, elsewhere: str, seed: str) -> Iterator[Tally]:
         *(Writer(f"writer {number}", dsn, seed, stop, tally) for number in range(8)),
         SlowWriter("writer slow", dsn, seed, stop, tally),
         Truncater("writer truncate", dsn, seed, stop, tally),
+        Troublemaker("writer trouble", dsn, seed, stop, tally),
+        Governor("writer governor", dsn, seed, stop, tally),
         Stranger("writer elsewhere", elsewhere, seed, stop, tally),
     ]
     with ExitStack() as stack:
