@@ -1,7 +1,6 @@
 """The app whose delivery is tortured: each kind of handler copies what it is told into one table."""
 
 import os
-from collections import Counter
 from typing import Any
 
 import psycopg
@@ -21,8 +20,8 @@ _COPY_ALL = """
 """
 _COPY_BY_NAME = text("insert into copies (subscription, seq, stamp, pid) values ('session', :seq, :stamp, :pid)")
 
-#: How often this process failed for the event of a subscription.
-_failures: Counter[tuple[str, int | None]] = Counter()
+#: What this process failed for, by subscription and seq.
+_failed: set[tuple[str, int | None]] = set()
 
 
 def _stamp(event: Event) -> int | None:
@@ -30,27 +29,28 @@ def _stamp(event: Event) -> int | None:
     return row["stamp"] if row else None
 
 
-def _fail(subscription: str, events: list[Event], times: int) -> None:
-    """Fail the first few times for what is marked so: it is set aside, and the later events of its keys behind it."""
+def _fail(subscription: str, events: list[Event]) -> None:
+    """Fail for what is marked so, alone only once: it is set aside, and the later events of its keys behind it."""
     for event in events:
         row = event.new or event.old
         place = (subscription, event.seq)
-        if row and row["note"] == "fail" and _failures[place] < times:
-            _failures[place] += 1
+        if row and row["note"] == "fail" and place not in _failed:
+            if len(events) == 1:
+                _failed.add(place)
             raise Retry(delay=0.2)
 
 
 @app.after("public.*", name="each")
 def each(event: Event, conn: psycopg.Connection[Any]) -> None:
     """One event at a time."""
-    _fail("each", [event], 1)
+    _fail("each", [event])
     conn.execute(_COPY, ("each", event.seq, _stamp(event), os.getpid()))
 
 
 @app.after("public.*", name="batch", batch=50)
 async def batch(events: list[Event], conn: psycopg.AsyncConnection[Any]) -> None:
     """Many at a time; after a failure each of them is tried alone, so that one fails there too."""
-    _fail("batch", events, 2)
+    _fail("batch", events)
     stamps = [_stamp(event) for event in events]
     await conn.execute(_COPY_ALL, (os.getpid(), [event.seq for event in events], stamps))
 

@@ -27,7 +27,7 @@ from tests.torture.report import Report, report
 from tests.torture.writers import writing
 from tests.waiting import eventually
 
-_SECONDS = float(os.environ.get("ROWCALL_TORTURE_SECONDS", "12"))
+_SECONDS = float(os.environ.get("ROWCALL_TORTURE_SECONDS", "10"))
 _SEED = os.environ.get("ROWCALL_TORTURE_SEED") or secrets.token_hex(4)
 #: Seconds that the listeners have for what is left when the faults end.
 _DRAIN = 60 + _SECONDS
