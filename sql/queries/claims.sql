@@ -72,15 +72,19 @@ where w.subscription = %(subscription)s
   and w.number <= (select min(c.number) from rowcall.cursor as c where c.subscription = %(subscription)s);
 
 -- name: suspects
--- What was being handled when its process died. What this process itself was at when it lost its connection is none of them.
+-- What was being handled when its process died: how many of the processes that tried are gone, why one gave itself up, and in how
+-- many seconds those that only lost their connection must have been seen again. What this process itself was at then is none.
 with cleared as (
   delete from rowcall.suspect where subscription = %(subscription)s and process = %(process)s and error is null
 )
-select seq, tries, error from rowcall.suspect
-where subscription = %(subscription)s and not (process = %(process)s and error is null);
+select s.seq, count(*) filter (where not exists (select from rowcall.live_worker as l where l.process = s.process)), max(s.error),
+  5 - extract(epoch from clock_timestamp() - max(s.marked_at))::float8
+from rowcall.suspect as s
+where s.subscription = %(subscription)s and not (s.process = %(process)s and s.error is null)
+group by s.seq;
 
 -- name: suspect
 insert into rowcall.suspect as s (subscription, seq, process, error)
 select %(subscription)s, seq, %(process)s, %(error)s from unnest(%(seqs)s::bigint[]) as u (seq)
-on conflict (subscription, seq) do update
-set tries = s.tries + 1, process = excluded.process, error = coalesce(excluded.error, s.error);
+on conflict (subscription, seq, process) do update
+set marked_at = clock_timestamp(), error = coalesce(excluded.error, s.error);

@@ -72,15 +72,16 @@ where w.seen_at > clock_timestamp() - interval '5 s'
       and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
   ));
 
--- Events that were being handled when their process died: written before each call, only for a while after a death.
---   tries  how often; error  why the process gave itself up, if it did
+-- Events that were being handled when their process died: written before each call, only for a while after a death, by each
+-- process that tries. A process that is seen again had only lost its connection.
+--   error  why the process gave itself up, if it did
 create table rowcall.suspect (
   subscription integer not null references rowcall.subscription on delete cascade,
   seq bigint not null,
   process text not null,
-  tries integer not null default 1,
   error text,
-  primary key (subscription, seq)
+  marked_at timestamptz not null default clock_timestamp(),
+  primary key (subscription, seq, process)
 );
 
 -- Events a subscription set aside: the head of a key waits for its retry, later events of the key wait behind it.

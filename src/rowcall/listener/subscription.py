@@ -91,8 +91,11 @@ class Subscription:
         failures: Failures = {}
         alone: set[int | None] = set()
         if claim.careful or self._suspects:
+            await self._suspects.make_certain(self._delivery, self.id, rest)
             failures = {event.seq: error for event in rest if (error := self._suspects.verdict(event.seq))}
             alone = {event.seq for event in rest if claim.careful or event.seq in self._suspects}
+            for seq, known in failures.items():
+                _LOG.warning("parked", handler=self.name, seq=seq, error=describe(known))
         settled = False
         while not settled:
             group = _next_group(rest, failures, alone)
@@ -240,6 +243,7 @@ class Subscription:
         self._parked = ParkedKeys(await self._delivery.fetch(_QUERIES["parked_keys"], self._mine()))
 
     async def _retry(self, event: Event, attempts: int, claim: Claim) -> None:
+        await self._suspects.make_certain(self._delivery, self.id, [event])
         if verdict := self._suspects.verdict(event.seq):
             await self._failed_again(event, attempts, verdict)
             return
