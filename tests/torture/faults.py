@@ -4,7 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import psycopg
 
@@ -63,15 +63,15 @@ class Faults:
         self.terminated: Counter[str] = Counter()
 
     def rage(self, seconds: float) -> None:
-        """Inflict what the schedule says for so long."""
+        """Inflict what the schedule says for so long, and until each kind was inflicted."""
         end = time.monotonic() + seconds
         for pause, fault in schedule(self._random):
             due = time.monotonic() + pause
-            while time.monotonic() < min(due, end):
+            if due >= end and len(self.inflicted) == len(get_args(Fault)):
+                return
+            while time.monotonic() < due:
                 self._crew.tend()
                 time.sleep(_TICK)
-            if due >= end:
-                return
             if self._inflict(fault):
                 self.inflicted[fault] += 1
 
