@@ -10,7 +10,7 @@ limit 1;
 -- name: log
 -- Events, oldest first, filtered by everything that is not null; with a limit the newest ones.
 select * from (
-  select seq, xid::text, at, relation, operation::text, key, next_key, old, new, actor, context
+  select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context
   from rowcall.event
   where (%(relations)s::integer[] is null or relation = any (%(relations)s::integer[]))
     and (%(key)s::jsonb is null or key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
@@ -30,7 +30,7 @@ select array_agg(id) from rowcall.relation where schema_name like %(schema)s and
 
 -- name: row
 -- The events of one key up to a place in the log, and with them the key it had before, where one of them gave it this key.
-select seq, xid::text, at, relation, operation::text, key, next_key, old, new, actor, context,
+select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
   case when next_key = %(key)s::jsonb then key end as earlier_key
 from rowcall.event
 where relation = %(relation)s and (key = %(key)s::jsonb or next_key = %(key)s::jsonb) and seq < %(before)s

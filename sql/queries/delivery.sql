@@ -35,8 +35,8 @@ select relation, key from rowcall.parked where subscription = %(subscription)s
 union
 select relation, next_key from rowcall.parked where subscription = %(subscription)s and next_key is not null;
 
--- name: heads
--- What may be tried again in these lanes, soonest first, with the seconds until then: of each key the first that is parked, unless
+-- name: next_retry
+-- When something may be tried again in these lanes, in seconds: of each key the first that is parked, unless
 -- a person has to act on it. What waits behind it is not due before it.
 with keys as (
   select p.seq, p.relation, k.key
@@ -53,16 +53,21 @@ with keys as (
   select seq from placed group by seq
   having bool_and(first_of_table or (not of_every_key and first_of_key and (first_truncate is null or seq < first_truncate)))
 )
-select p.seq, p.attempts, extract(epoch from p.due_at - clock_timestamp())::float8, rowcall.lane_v1(p.relation, p.key)
+select extract(epoch from min(p.due_at) - clock_timestamp())::float8
 from rowcall.parked as p join heads using (seq)
-where p.subscription = %(subscription)s and not p.dead and rowcall.lane_v1(p.relation, p.key) = any (%(lanes)s::integer[])
-order by p.due_at limit 100;
+where p.subscription = %(subscription)s and not p.dead and rowcall.lane_v1(p.relation, p.key) = any (%(lanes)s::integer[]);
+
+-- name: parked
+-- What is set aside, in the order of the log.
+select seq, relation, key, next_key, attempts, extract(epoch from due_at - clock_timestamp())::float8, dead,
+  rowcall.lane_v1(relation, key)
+from rowcall.parked where subscription = %(subscription)s and seq > %(after)s order by seq limit 1000;
 
 -- name: delivered_late
-delete from rowcall.parked where subscription = %(subscription)s and seq = %(seq)s;
+delete from rowcall.parked where subscription = %(subscription)s and seq = any (%(seqs)s);
 
 -- name: count_delivered
-update rowcall.cursor set delivered = delivered + 1 where id = %(cursor)s and epoch = %(epoch)s;
+update rowcall.cursor set delivered = delivered + %(delivered)s where id = %(cursor)s and epoch = %(epoch)s;
 
 -- name: failed_again
 update rowcall.parked

@@ -8,14 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from rowcall import Event, Rowcall, embedded, resources
+from rowcall import Event, Rowcall, embedded
 from rowcall.listener import daemon
 from rowcall.postgres import schema
 from rowcall.postgres.checks import finding
 from tests.cli.conftest import WriteApp, a_capture_trigger
 from tests.command import fine, refused, rowcall
 from tests.conftest import Connect, bin_directory
-from tests.listeners import drain, sync
+from tests.listeners import drain, enlist, sync
 from tests.waiting import eventually
 
 Database = psycopg.Connection[Any]
@@ -419,7 +419,7 @@ def test_a_subscription_nobody_reads(dsn: str, database: Database, connect: Conn
     assert "rowcall listen MODULE:APP of tests" in line["cure"]
     [forget] = re.findall(r"""rowcall (subscriptions drop "it's seen")\.""", line["cure"])
     with connect(autocommit=True) as listener:
-        listener.execute(resources.queries("delivery")["claim"], {"name": "it's seen"})
+        enlist(listener, "it's seen")
         assert examine(dsn) == []
     drain(app, dsn)
     assert examine(dsn) == []

@@ -12,6 +12,8 @@ from structlog.testing import capture_logs
 from rowcall import Event, Retry, Rowcall, resources
 from rowcall.cli import parked as command
 from rowcall.listener import daemon, sleep
+from rowcall.listener.parked import Parked, ParkedKeys
+from rowcall.postgres import connection as connections
 from rowcall.postgres.parked import Lines
 from tests.command import fine, refused, rowcall, typed
 from tests.listeners import drain, listening, sync
@@ -399,10 +401,19 @@ def test_they_agree_with_the_listener_about_what_is_next(dsn: str, database: Dat
                 "insert into rowcall.parked (subscription, seq, relation, key, next_key) values (%s, %s, %s, %s, %s)",
                 (*row, seq, relation, key, next_key),
             )
-        query = resources.queries("delivery")["heads"]
-        heads = sorted(
-            head[0] for head in database.execute(query, {"subscription": row[0], "lanes": list(range(16))}).fetchall()
-        )
+        everything: dict[str, Any] = {"subscription": row[0], "lanes": list(range(16)), "after": 0}
+        queries = resources.queries("delivery")
+        behind_others, heads = ParkedKeys(), []
+        for one in connections.raw_cursor(database).execute(queries["parked"], everything).fetchall():
+            place = Parked(*one)
+            heads += [] if behind_others.block(place) else [place.seq]
+            behind_others.add(place)
+        # Of heads that are not due yet, the listener waits for the soonest; what is behind one does not count.
+        database.execute("update rowcall.parked set due_at = now() + (100 - seq) * interval '1 hour'")
+        seconds = database.execute(queries["next_retry"], everything).fetchone()
+        if heads:
+            assert seconds
+            assert round(100 - seconds[0] / 3600) == heads[-1]
         assert lines.all_heads() == heads
         behind = lines.behind()
         assert sorted(behind) == heads

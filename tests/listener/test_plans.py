@@ -100,6 +100,6 @@ def test_parked_heads_are_found_without_reading_the_log(log: Database) -> None:
     events = log.execute("select count(*) from rowcall.event").fetchone()
     assert events == (EVENTS,)
     row = log.execute(
-        "explain " + resources.queries("delivery")["heads"] % {"subscription": "1", "lanes": "'{1,2}'"}
+        "explain " + resources.queries("delivery")["next_retry"] % {"subscription": "1", "lanes": "'{1,2}'"}
     ).fetchall()
     assert not [line for (line,) in row if "event_" in line]

@@ -215,22 +215,23 @@ class Listener:
         while not self._stopping.is_set():
             await worker.rearrange()
             found = await worker.read()
-            heads = await worker.heads()
-            if found or (heads and heads[0].due <= 0):
+            due = await worker.next_retry()
+            if found or (due is not None and due <= 0):
                 self._sleep.found(worker.name)
-                await worker.retry(heads)
+                if due is not None and due <= 0:
+                    await worker.retry()
                 if found:
                     await worker.deliver(*found)
             elif not self._drain:
-                await self._sleep.wait(worker.name, heads[0].due if heads else None)
+                await self._sleep.wait(worker.name, due)
             elif await self._is_drained(worker):
                 return
 
     async def _is_drained(self, worker: Worker) -> bool:
         """Whether nothing is left to deliver in any lane, whoever has it."""
-        heads = await worker.subscription.heads(ALL_LANES)
-        if heads and heads[0].due <= DRAIN_PATIENCE:
-            await self._sleep.wait(worker.name, max(heads[0].due, _OTHERS))
+        due = await worker.subscription.next_retry(ALL_LANES)
+        if due is not None and due <= DRAIN_PATIENCE:
+            await self._sleep.wait(worker.name, max(due, _OTHERS))
         elif await worker.has_unread():
             await self._sleep.wait(worker.name, _OTHERS)
         else:

@@ -37,12 +37,12 @@ Call = Sequence[Event]
 class Statement:
     """A statement run beside the calls, in their transaction.
 
-    :ivar required: whether it has to write one row, or the calls beside it must not count either.
+    :ivar writes: how many rows it has to write, or the calls beside it must not count either; None if any number will do.
     """
 
     query: str
     parameters: dict[str, Any]
-    required: bool = True
+    writes: int | None = 1
 
 
 class CallFailed(Exception):
@@ -115,7 +115,7 @@ def _check_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnec
 
 def _check_effect(statement: Statement, cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
     """Where a statement wrote nothing, the calls beside it must not count either."""
-    if statement.required and cursor.rowcount != 1:
+    if statement.writes not in (None, cursor.rowcount):
         raise NoEffect(
             'A subscription was dropped or changed while it was read: start "rowcall listen" again to go on without it.'
         )

@@ -3,10 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from rowcall.event import Event
+from dataclasses import dataclass
+from typing import Protocol
 
 Key = bytes | None
+
+
+class Place(Protocol):
+    """What of an event says which rows it is about."""
+
+    @property
+    def relation(self) -> int:
+        """The table."""
+
+    @property
+    def raw_key(self) -> Key:
+        """The row's key; None for a truncate."""
+
+    @property
+    def raw_next_key(self) -> Key:
+        """The row's key after the change, where that changed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An event that is set aside.
+
+    :ivar due: seconds until it may be tried again.
+    :ivar lane: the lane it is at home in.
+    """
+
+    seq: int
+    relation: int
+    raw_key: Key
+    raw_next_key: Key
+    attempts: int
+    due: float
+    dead: bool
+    lane: int
 
 
 class ParkedKeys:
@@ -24,14 +58,14 @@ class ParkedKeys:
     def __bool__(self) -> bool:
         return bool(self._keys)
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Place) -> None:
         """Note that an event is parked."""
         keys = self._keys.setdefault(event.relation, set())
         keys.add(event.raw_key)
         if event.raw_next_key is not None:
             keys.add(event.raw_next_key)
 
-    def block(self, event: Event) -> bool:
+    def block(self, event: Place) -> bool:
         """Whether an event has to wait behind one that is parked. One that changed its row's key is of both keys."""
         keys = self._keys.get(event.relation)
         if keys is None:

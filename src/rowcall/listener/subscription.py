@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 import structlog
@@ -16,7 +14,7 @@ from rowcall.errors import describe
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import Call, CallFailed, Delivery, NoEffect, Overran, Statement
-from rowcall.listener.parked import ParkedKeys
+from rowcall.listener.parked import Parked, ParkedKeys
 from rowcall.listener.retry import MAX_ATTEMPTS, delay_after
 from rowcall.listener.suspects import Process, Suspects
 from rowcall.postgres.claims import Claim
@@ -34,20 +32,6 @@ PATIENCE = 1.0
 
 #: What events failed with, by seq.
 Failures = dict[int | None, BaseException]
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A parked event that can be tried again.
-
-    :ivar due: seconds until then.
-    :ivar lane: the lane it is at home in.
-    """
-
-    seq: int
-    attempts: int
-    due: float
-    lane: int
 
 
 class Subscription:
@@ -149,7 +133,7 @@ class Subscription:
     def _clear(self, seqs: Sequence[int | None]) -> list[Statement]:
         if not seqs:
             return []
-        return [Statement(_QUERIES["clear_suspects"], self._mine(seqs=list(seqs)), required=False)]
+        return [Statement(_QUERIES["clear_suspects"], self._mine(seqs=list(seqs)), writes=None)]
 
     def _calls(self, events: Sequence[Event]) -> list[Call]:
         size = self._handler.batch
@@ -165,7 +149,7 @@ class Subscription:
         if isinstance(error, Overran):
             await self._give_up(error)
         if self._delivery.lost:
-            raise errors.Unreachable(f"The connection of {self.name} was lost: {describe(error)}.") from error
+            raise errors.Unreachable(f"The connection of {self.name} was lost: {describe(_cause(error))}.") from error
         if isinstance(error, errors.RowcallError):
             raise error
         if isinstance(error, CallFailed):
@@ -221,47 +205,73 @@ class Subscription:
         )
         return Statement(_QUERIES["park"], parameters)
 
-    async def heads(self, lanes: Sequence[int]) -> list[Head]:
-        """The parked events of some lanes that can be tried again, soonest first."""
+    async def next_retry(self, lanes: Sequence[int]) -> float | None:
+        """Seconds until something that is parked in some lanes may be tried again; None if nothing may."""
         if not self._parked:
-            return []
-        return [Head(*row) for row in await self._delivery.fetch(_QUERIES["heads"], self._mine(lanes=list(lanes)))]
+            return None
+        [(seconds,)] = await self._delivery.fetch(_QUERIES["next_retry"], self._mine(lanes=list(lanes)))
+        return seconds  # type: ignore[no-any-return]
 
-    async def retry(self, heads: Sequence[Head], claims: dict[int, Claim]) -> None:
-        """Deliver the parked events whose time has come, each in a transaction of its own.
+    async def retry(self, claim: Claim) -> None:
+        """Deliver what is parked in a claim's lanes and due, in order: failed events, and those that waited behind them.
 
-        :param claims: by lane.
+        As in :meth:`deliver`, all of it in one transaction unless something fails.
         """
-        due = sorted(takewhile(lambda head: head.due <= 0, heads), key=lambda head: head.seq)
-        events = await self._reader.by_seq([head.seq for head in due])
-        for head in due:
-            await self._retry(events[head.seq], head.attempts + 1, claims[head.lane])
+        parked = {one.seq: one for one in await self._due(claim)}
+        events = await self._reader.by_seq(list(parked))
+        rest: Sequence[Event] = list(events.values())
+        await self._suspects.make_certain(self._delivery, self.id, rest)
+        alone = {event.seq for event in rest if claim.careful or event.seq in self._suspects}
+        while rest:
+            group = _next_group(rest, {}, alone)
+            try:
+                await self._deliver_late(claim, group)
+            except NoEffect:
+                _LOG.warning("skipped or taken over while it was tried, so rolled back", handler=self.name)
+                break
+            except Exception as error:  # noqa: BLE001 - a handler may fail in any way
+                suspects = await self._suspected(error, claim, group, {})
+                if len(suspects) > 1:
+                    alone |= {event.seq for event in suspects}
+                    continue
+                [failed] = suspects
+                await self._failed_again(failed, parked[_seq(failed)].attempts + 1, _cause(error))
+                rest = _without(rest, failed)
+            else:
+                rest = rest[len(group) :]
         await self.reload_parked()
+
+    async def _due(self, claim: Claim) -> list[Parked]:
+        """What is parked in a claim's lanes and may be tried in this order, none of it behind anything that may not."""
+        behind, due = ParkedKeys(), list[Parked]()
+        after: int | None = 0
+        while after is not None and len(due) < claim.size:
+            page = [Parked(*row) for row in await self._delivery.fetch(_QUERIES["parked"], self._mine(after=after))]
+            for one in page:
+                if behind.block(one) or one.dead or one.due > 0 or one.lane not in claim.lanes:
+                    behind.add(one)
+                else:
+                    due.append(one)
+            after = page[-1].seq if page else None
+        return due
+
+    async def _deliver_late(self, claim: Claim, group: Sequence[Event]) -> None:
+        """One transaction: calls for events that were parked, and what says that they no longer are."""
+        if verdict := self._suspects.verdict(group[0].seq):
+            raise CallFailed(group, verdict)
+        seqs = [event.seq for event in group]
+        done = [
+            Statement(_QUERIES["delivered_late"], self._mine(seqs=seqs), writes=len(group)),
+            Statement(_QUERIES["count_delivered"], claim.position(claim.written, len(group))),
+        ]
+        async with self._on_record(claim, group):
+            cleared = self._suspects.among(group)
+            await self._delivery.transact(self._calls(group), [*done, *self._clear(cleared)])
+        self._suspects.forget(cleared)
 
     async def reload_parked(self) -> None:
         """Learn anew which keys have something parked."""
         self._parked = ParkedKeys(await self._delivery.fetch(_QUERIES["parked_keys"], self._mine()))
-
-    async def _retry(self, event: Event, attempts: int, claim: Claim) -> None:
-        await self._suspects.make_certain(self._delivery, self.id, [event])
-        if verdict := self._suspects.verdict(event.seq):
-            await self._failed_again(event, attempts, verdict)
-            return
-        done = [
-            Statement(_QUERIES["delivered_late"], self._mine(seq=event.seq)),
-            Statement(_QUERIES["count_delivered"], {"cursor": claim.id, "epoch": claim.epoch}),
-        ]
-        try:
-            async with self._on_record(claim, [event]):
-                done += self._clear(self._suspects.among([event]))
-                await self._delivery.transact([[event]], done)
-        except NoEffect:
-            _LOG.warning("skipped or taken over while it was tried, so rolled back", handler=self.name, seq=event.seq)
-        except Exception as error:  # noqa: BLE001 - a handler may fail in any way
-            await self._suspected(error, claim, [event], {})
-            await self._failed_again(event, attempts, _cause(error))
-        else:
-            self._suspects.forget([event.seq])
 
     async def _failed_again(self, event: Event, attempts: int, error: BaseException) -> None:
         dead = attempts >= MAX_ATTEMPTS or isinstance(error, errors.ProcessDied)
@@ -295,3 +305,19 @@ def _next_group(rest: Sequence[Event], failures: Failures, alone: set[int | None
 def _cause(error: BaseException) -> BaseException:
     """What the handler itself raised."""
     return error.__cause__ if isinstance(error, CallFailed) and error.__cause__ is not None else error
+
+
+def _seq(event: Event) -> int:
+    assert event.seq is not None
+    return event.seq
+
+
+def _without(events: Sequence[Event], failed: Event) -> Sequence[Event]:
+    """Events in order, but for one that failed and those that have to wait behind it."""
+    behind, rest = ParkedKeys(), []
+    for event in events:
+        if event is failed or behind.block(event):
+            behind.add(event)
+        else:
+            rest.append(event)
+    return rest

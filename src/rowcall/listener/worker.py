@@ -9,23 +9,23 @@ event in it waits for nobody who waits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 import structlog
 
-from rowcall import errors
+from rowcall import errors, resources
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import Delivery, NoEffect
 from rowcall.listener.lanes import Roll
-from rowcall.listener.subscription import FIRST_SLICE, SLICE, Head, Subscription
+from rowcall.listener.subscription import FIRST_SLICE, SLICE, Subscription
 from rowcall.listener.suspects import Process
 from rowcall.postgres.claims import QUERIES, Claim
 from rowcall.postgres.log import LANES, Cursor, LogReader, Slice
 from rowcall.selector import Topic
 
+_WAKEUPS = resources.queries("wakeups")
 _LOG = structlog.get_logger("rowcall")
 
 #: Transactions that may go by before the cursor of a subscription with nothing to deliver is written down all the same:
@@ -57,6 +57,7 @@ class Worker:
         self._called = asyncio.Event()
         self._claims: dict[int, Claim] = {}
         self._meeting: dict[int, Slice] = {}
+        self._look_again = 0.0
         self._opened = 0
         self._reading: dict[int, tuple[Cursor, asyncio.Task[Slice]]] = {}
 
@@ -156,14 +157,23 @@ class Worker:
     async def read(self) -> tuple[Claim, Slice] | None:
         """The next slice of the lanes that are behind the others; None if there is nothing to read."""
         await self._merge()
+        now = asyncio.get_running_loop().time()
+        if self._meeting and now >= self._look_again:
+            return self._meet_again(now)
         for claim in sorted(self._claims.values(), key=lambda claim: claim.cursor.place):
             if claim.id not in self._meeting and (part := await self._next(claim)):
                 return claim, part
         if self._meeting:
             await asyncio.sleep(MEETING)
-            cursor, part = next(iter(self._meeting.items()))
-            return self._claims[cursor], part
+            return self._meet_again(now)
         return None
+
+    def _meet_again(self, now: float) -> tuple[Claim, Slice]:
+        """The next of those that wait for others, in turn."""
+        self._look_again = now + MEETING
+        cursor = next(iter(self._meeting))
+        part = self._meeting.pop(cursor)
+        return self._claims[cursor], part
 
     async def _next(self, claim: Claim) -> Slice | None:
         """The next slice of a claim. Empty ones move the cursor in memory only: reading on from the older one finds the same."""
@@ -274,11 +284,9 @@ class Worker:
         if lanes[0] in claim.lanes:
             concerned = [other for other in others if not set(lanes).isdisjoint(other.lanes)]
             if all(other.written.place >= here.place for other in concerned):
-                self._meeting.pop(claim.id, None)
                 await self.subscription.deliver(claim, [event], here, past)
                 return
         elif any(lanes[0] in other.lanes and other.written.place >= past.place for other in others):
-            self._meeting.pop(claim.id, None)
             await self.subscription.deliver(claim, (), here, past)
             return
         self._meeting[claim.id] = part
@@ -304,13 +312,17 @@ class Worker:
         if not enlisted:
             raise errors.Unreachable(f"{self.name} was taken over by others, who had not seen this process for long.")
 
-    async def heads(self) -> list[Head]:
-        """The parked events of its lanes that can be tried again, soonest first."""
-        return await self.subscription.heads(self.lanes)
+    async def next_retry(self) -> float | None:
+        """Seconds until something parked in its lanes may be tried again; None if nothing may."""
+        return await self.subscription.next_retry(self.lanes)
 
-    async def retry(self, heads: Sequence[Head]) -> None:
-        """Deliver the parked events whose time has come."""
-        await self.subscription.retry(heads, {lane: claim for claim in self._claims.values() for lane in claim.lanes})
+    async def retry(self) -> None:
+        """Deliver what was parked and is due."""
+        for claim in list(self._claims.values()):
+            await self.subscription.retry(claim)
+        if not all(map(_has_all, self._claims.values())):
+            # In other lanes something may have waited behind it.
+            await self._delivery.fetch(_WAKEUPS["ring"], {})
 
     async def has_unread(self) -> bool:
         """Whether there is anything to deliver in any lane, whoever has it."""
