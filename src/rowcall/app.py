@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from rowcall import errors, identifiers
 from rowcall.event import OPERATIONS
-from rowcall.handler import AfterHandler, BeforeHandler, OnUnavailable
+from rowcall.handler import AfterHandler, BeforeHandler, OnUnavailable, Start
 from rowcall.rule import Rule
 from rowcall.selector import Selector
 from rowcall.watch import Truncate, Watch
@@ -123,6 +123,7 @@ class Rowcall:
         columns: str | Iterable[str] = (),
         batch: int | None = None,
         name: str | None = None,
+        start: Start = "now",
     ) -> Callable[[Function], Function]:
         """Register a function that is called with committed events.
 
@@ -131,12 +132,14 @@ class Rowcall:
         :param columns: for updates, only those that changed one of these.
         :param batch: most events a call gets, for functions that ask for ``events``.
         :param name: the subscription's name; ``module.function`` unless given.
+        :param start: where the subscription begins when it is created: ``now``; the ``beginning`` of the log; or
+            ``backfill``: first one ``snapshot`` event for each row that is there, then the changes from that moment on.
         :raises HandlerError: if the signature or an option cannot be served.
         """
         selector = Selector.of(subject, on, columns, OPERATIONS)
 
         def register(function: Function) -> Function:
-            handler = AfterHandler.of(function, selector, name=name, batch=batch)
+            handler = AfterHandler.of(function, selector, name=name, batch=batch, start=start)
             self._refuse_twin(handler.name, (other.name for other in self.after_handlers), "is a subscription")
             self.after_handlers.append(handler)
             return function

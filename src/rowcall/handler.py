@@ -12,6 +12,10 @@ from rowcall.selector import Selector
 
 OnUnavailable = Literal["reject", "accept"]
 
+#: Where a new subscription begins to read.
+Start = Literal["now", "beginning", "backfill"]
+STARTS: tuple[Start, ...] = ("now", "beginning", "backfill")
+
 #: What an after-handler may ask for by parameter name.
 SUPPLIED = ("event", "events", "conn", "session")
 
@@ -123,6 +127,7 @@ class AfterHandler:
 
     :ivar name: the subscription's name.
     :ivar batch: most events a call gets; 1 for handlers that take one ``event``.
+    :ivar start: where the subscription begins when it is created.
     """
 
     function: Callable[..., Any]
@@ -131,10 +136,17 @@ class AfterHandler:
     batch: int
     parameters: tuple[str, ...]
     is_async: bool
+    start: Start = "now"
 
     @classmethod
     def of(
-        cls, function: Callable[..., Any], selector: Selector, *, name: str | None, batch: int | None
+        cls,
+        function: Callable[..., Any],
+        selector: Selector,
+        *,
+        name: str | None,
+        batch: int | None,
+        start: Start = "now",
     ) -> AfterHandler:
         """An after-handler from what a decorator was given.
 
@@ -148,5 +160,15 @@ class AfterHandler:
             raise errors.HandlerError(
                 f"handler {own_name}: batch={batch!r} needs a parameter named events and a number from 1 up."
             )
+        _check_start(own_name, start, selector)
         default = 100 if "events" in parameters else 1
-        return cls(function, own_name, selector, batch or default, parameters, _is_async(function))
+        return cls(function, own_name, selector, batch or default, parameters, _is_async(function), start)
+
+
+def _check_start(name: str, start: Start, selector: Selector) -> None:
+    if start not in STARTS:
+        raise errors.HandlerError(f"handler {name}: start={start!r} must be one of {', '.join(STARTS)}.")
+    if start == "backfill" and "snapshot" not in selector.operations:
+        raise errors.HandlerError(
+            f'handler {name}: start="backfill" gives the rows that are there as snapshot events: add "snapshot" to on=.'
+        )
