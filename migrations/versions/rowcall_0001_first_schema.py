@@ -15,6 +15,7 @@ TABLES = (
     "event_v1",
     "watch_v1",
     "subscription_v1",
+    "backfill_v1",
     "gate_v1",
 )
 
@@ -82,6 +83,7 @@ FUNCTIONS = (
     "partitions_v1",
     "extend_partitions_v1",
     "follow_ddl_v1",
+    "backfill_v1",
     "lock_down_v1",
 )
 

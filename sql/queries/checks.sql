@@ -175,6 +175,9 @@ cross join (
 ) as u
 where d.datname = current_database();
 
+-- name: incomplete_backfills
+select name, declared_by from rowcall.subscription where not ready order by 1;
+
 -- name: set_aside
 -- Of each subscription the events that failed or wait behind one that did: parked ones, and dead letters.
 select s.name, count(*) filter (where not p.dead), count(*) filter (where p.dead)

@@ -1,10 +1,12 @@
 -- A named reader of the log and how far it has read: events visible in "upper" and not in "lower", a window, in seq order;
 -- "last_seq" says how much of it is delivered. "upper" is null between windows.
+--   ready  false while its backfill is not complete: until then nobody reads for it
 create table rowcall.subscription (
   id integer generated always as identity primary key,
   name text not null unique,
   declared_by text not null,
-  created_at timestamptz not null default clock_timestamp()
+  created_at timestamptz not null default clock_timestamp(),
+  ready boolean not null default true
 );
 
 -- How far a set of lanes has read. A lane is a sixteenth of a subscription's keys, see functions/lane_v1.sql; lanes at one place

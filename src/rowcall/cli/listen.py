@@ -7,15 +7,17 @@ import logging
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
+import psycopg
 import structlog
 import typer
 
 from rowcall import errors, settings
+from rowcall.cli.filling import filled
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.listener.daemon import LeftOver, Listener
-from rowcall.postgres import declarations, subscriptions, tables
+from rowcall.postgres import backfill, declarations, subscriptions, tables
 
 _LOG = structlog.get_logger("rowcall")
 
@@ -42,7 +44,9 @@ def listen(
     app, name = load_app(target)
     with connect(dsn) as connection:
         subjects = tables.subjects(connection, app)
-        subscriptions.create_missing(connection, list(subjects.topics), name, subscriptions.this_moment(connection))
+        moment = subscriptions.this_moment(connection)
+        subscriptions.create_missing(connection, app, subjects.topics, name, moment)
+        _fill(connection, name)
         if missing := declarations.not_in_place(connection, app):
             _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
     left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), subjects, drain=drain)))
@@ -50,6 +54,16 @@ def listen(
         raise errors.Undeliverable(
             f'{left.waiting} events wait for a retry and {left.dead} are dead letters: "rowcall parked" says why.'
         )
+
+
+def _fill(connection: psycopg.Connection[Any], name: str) -> None:
+    """Complete the app's new subscriptions; the others are delivered whatever comes of it."""
+    for pending in backfill.pending(connection, name):
+        _LOG.info("backfill", handler=pending.name, tables=[part.table for part in pending.parts])
+        try:
+            _LOG.info("backfill complete", handler=pending.name, rows=filled(connection, pending))
+        except errors.NotFilled as error:
+            _LOG.error("not delivered", handler=pending.name, error=str(error))
 
 
 async def _run(listener: Listener) -> LeftOver:

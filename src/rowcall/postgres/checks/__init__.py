@@ -23,6 +23,7 @@ _CHECKS: tuple[Check, ...] = (
     log.append_only,
     gate.gate_open,
     subscriptions.subscriptions_read,
+    subscriptions.backfills_complete,
     subscriptions.dead_letters,
     subscriptions.parked_events,
     settings.replication_role,
