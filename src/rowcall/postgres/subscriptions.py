@@ -171,7 +171,7 @@ def drop(connection: psycopg.Connection[Any], name: str) -> None:
     :raises InUse: while a listener has it.
     """
     with connection.transaction():
-        connection.execute(_FINDING["drop"], {"subscription": _reserved(connection, name)})
+        connection.execute(_FINDING["drop"], {"subscription": reserved(connection, name)})
 
 
 def rename(connection: psycopg.Connection[Any], old: str, new: str) -> None:
@@ -182,7 +182,7 @@ def rename(connection: psycopg.Connection[Any], old: str, new: str) -> None:
     """
     try:
         with connection.transaction():
-            connection.execute(_FINDING["rename"], {"subscription": _reserved(connection, old), "new": new})
+            connection.execute(_FINDING["rename"], {"subscription": reserved(connection, old), "new": new})
     except psycopg.errors.UniqueViolation as error:
         raise errors.UsageError(
             f"There is a subscription {new} already: choose another name, or drop that one."
@@ -195,11 +195,14 @@ def check_free(connection: psycopg.Connection[Any], name: str) -> None:
     :raises InUse: while a listener has it.
     """
     with connection.transaction():
-        _reserved(connection, name)
+        reserved(connection, name)
 
 
-def _reserved(connection: psycopg.Connection[Any], name: str) -> int:
-    """A subscription that no listener can take before this transaction ends."""
+def reserved(connection: psycopg.Connection[Any], name: str) -> int:
+    """The id of a subscription that no listener can take before this transaction ends.
+
+    :raises InUse: while a listener has it.
+    """
     subscription = find(connection, name)
     row = connection.execute(_FINDING["reserve"], {"subscription": subscription}).fetchone()
     if row != (True,):
