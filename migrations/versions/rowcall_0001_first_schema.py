@@ -13,6 +13,7 @@ TABLES = (
     "relation_v1",
     "layout_v1",
     "event_v1",
+    "cluster_v1",
     "watch_v1",
     "subscription_v1",
     "backfill_v1",
@@ -84,6 +85,7 @@ FUNCTIONS = (
     "extend_partitions_v1",
     "follow_ddl_v1",
     "backfill_v1",
+    "reanchor_v1",
     "lock_down_v1",
 )
 

@@ -22,6 +22,7 @@ begin
     drop extension dblink;
   end if;
 end $$;
+drop materialized view rowcall.cluster;
 drop view rowcall.layout_mark;
 drop table rowcall.rejection, rowcall.request, rowcall.backfill, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
   rowcall.cursor, rowcall.subscription,

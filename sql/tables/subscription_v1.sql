@@ -17,6 +17,7 @@ create table rowcall.subscription (
 --   stage, stage_seq, stage_until  a stretch of the log, behind stage_seq and up to stage_until, that is read in seq order
 --           before the windows go on: the rows of a backfill; what a person wants delivered again; what was not yet
 --           delivered when the log was restored in another cluster
+--   restored_seq, restored_until  such a stage that follows this one, if restored_until is not 0: the restore came in the middle
 --   owner, epoch  the worker that reads on, and how often that changed: what a replaced one still tries to commit says an older epoch
 create type rowcall.stage as enum ('backfill', 'replay', 'restored');
 
@@ -31,6 +32,8 @@ create table rowcall.cursor (
   stage rowcall.stage,
   stage_seq bigint not null default 0,
   stage_until bigint not null default 0,
+  restored_seq bigint not null default 0,
+  restored_until bigint not null default 0,
   delivered bigint not null default 0,
   owner integer,
   epoch integer not null default 0,

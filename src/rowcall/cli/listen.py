@@ -17,7 +17,7 @@ from rowcall import errors, settings
 from rowcall.cli.filling import filled
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.listener.daemon import LeftOver, Listener
-from rowcall.postgres import backfill, declarations, subscriptions, tables
+from rowcall.postgres import anchor, backfill, declarations, subscriptions, tables
 
 _LOG = structlog.get_logger("rowcall")
 
@@ -43,6 +43,8 @@ def listen(
     _configure_log()
     app, name = load_app(target)
     with connect(dsn) as connection:
+        if anchor.reanchor(connection):
+            _LOG.info("the database was restored from a dump: its subscriptions go on from there")
         subjects = tables.subjects(connection, app)
         moment = subscriptions.this_moment(connection)
         subscriptions.create_missing(connection, app, subjects.topics, name, moment)

@@ -20,6 +20,7 @@ _CHECKS: tuple[Check, ...] = (
     tables.tables_there,
     tables.ddl_followed,
     log.partitions_ahead,
+    log.anchored,
     log.append_only,
     gate.gate_open,
     subscriptions.subscriptions_read,
