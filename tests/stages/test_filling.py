@@ -1,5 +1,6 @@
 """Backfills: one snapshot event for each row that was there, however people write meanwhile."""
 
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ from tests.conftest import Connect
 from tests.listeners import NAME, sync
 
 Database = psycopg.Connection[Any]
+
+#: ROWCALL_BACKFILL_SEEDS=200 tries so many programs of each kind instead of the few that a test run has time for.
+SEEDS = int(os.environ.get("ROWCALL_BACKFILL_SEEDS", "4"))
 
 #: A row of the table as text, which tells apart whatever differs.
 Content = list[str]
@@ -43,6 +47,7 @@ def fill(dsn: str) -> int:
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill, "CHUNK", 7)
+    monkeypatch.setattr(backfill, "LARGEST", 7)
 
 
 def begin(dsn: str, app: Rowcall, table: str) -> Content:
@@ -214,7 +219,7 @@ def write(writer: Database, chance: random.Random, times: int) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_what_happens_between_the_chunks(
     dsn: str, connect: Connect, monkeypatch: pytest.MonkeyPatch, kind: str, seed: int
 ) -> None:
@@ -416,6 +421,7 @@ KEYS = {
 @pytest.mark.parametrize("kind", KEYS)
 def test_keys_of_any_type(dsn: str, database: Database, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill, "CHUNK", 1)
+    monkeypatch.setattr(backfill, "LARGEST", 1)
     database.execute("create type mood as enum ('sad', 'ok', 'happy')")
     if kind == "citext":
         database.execute("create extension citext")

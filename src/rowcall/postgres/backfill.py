@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,8 +16,11 @@ from rowcall.postgres.connection import one_line
 
 _QUERIES = resources.queries("backfill")
 
-#: Rows a transaction looks at. Large enough that its look at the events since the beginning is little beside them.
+#: Rows a transaction looks at to begin with, and at most. Each looks at all events since the beginning as well, so fewer and
+#: larger ones cost less, as long as they take no more than so many seconds.
 CHUNK = 5_000
+LARGEST = 40_000
+PATIENCE = 5.0
 
 #: Hears how many more rows were looked at.
 Progress = Callable[[int], None]
@@ -72,11 +76,15 @@ def run(connection: psycopg.Connection[Any], backfill: Backfill, progress: Progr
 
 
 def _read(connection: psycopg.Connection[Any], backfill: Backfill, place: dict[str, Any]) -> Iterator[int]:
+    many = CHUNK
     read = False
     while not read:
-        [rows] = _step(connection, backfill, "chunk", place | {"many": CHUNK})
+        started = time.monotonic()
+        [rows] = _step(connection, backfill, "chunk", place | {"many": many})
         yield rows
         [read] = _step(connection, backfill, "is_read", place)
+        if time.monotonic() - started < PATIENCE:
+            many = min(LARGEST, many * 2)
 
 
 def _step(
