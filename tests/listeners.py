@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rowcall import Rowcall
+import psycopg
+
+from rowcall import Rowcall, resources
 from rowcall.listener.daemon import LeftOver, Listener
 from rowcall.postgres import connection, declarations, tables
 from tests.command import PROGRAM
@@ -36,6 +38,14 @@ def listener_for(app: Rowcall, dsn: str, *, drain: bool = False) -> Listener:
 def drain(app: Rowcall, dsn: str) -> LeftOver:
     """Deliver everything that is pending; what could not be."""
     return asyncio.run(listener_for(app, dsn, drain=True).run())
+
+
+def enlist(connection: psycopg.Connection[Any], name: str, *, process: str = "another", lanes: int = 16) -> int:
+    """Do what a listener does before it reads; the worker's id."""
+    parameters = {"name": name, "lanes": lanes, "process": process, "locked": True}
+    row = connection.execute(resources.queries("claims")["enlist"], parameters).fetchone()
+    assert row
+    return int(row[1])
 
 
 @contextmanager

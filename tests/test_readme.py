@@ -191,6 +191,7 @@ def terminal(cluster: embedded.Server, empty_dsn: str, gate_password: str, tmp_p
         "COLUMNS": "100",
         "LINES": "40",
         "ROWCALL_PG_BIN": str(bin_directory()),
+        "PYTEST_ADDOPTS": f"-p no:cacheprovider --postgresql-host={cluster.socket_directory}",
     }
     with ExitStack() as opened:
         gate_dsn = cluster.dsn(dbname, user=GATE_ROLE, password=gate_password)

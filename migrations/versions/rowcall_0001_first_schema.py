@@ -23,6 +23,9 @@ TABLES = (
 FUNCTIONS = (
     "act_v1",
     "lane_v1",
+    "claim_v1",
+    "release_v1",
+    "merge_v1",
     "base_type_v1",
     "encoding_v1",
     "loss_v1",

@@ -28,25 +28,20 @@ select name, declared_by from rowcall.subscription where name = any (%(names)s);
 -- name: snapshot
 select pg_current_snapshot()::text;
 
--- name: claim
--- The lock belongs to the session that delivers: when that session ends, so does the claim, and nothing more can commit.
-select s.id, pg_try_advisory_lock(1383036772, s.id) from rowcall.subscription as s where s.name = %(name)s;
-
--- name: cursor
--- Nothing, if the subscription was dropped or renamed between the look for its name and the claim.
-select c.lower::text, c.upper::text, c.last_seq
-from rowcall.cursor as c join rowcall.subscription as s on s.id = c.subscription
-where s.id = %(subscription)s and s.name = %(name)s;
-
 -- name: advance
+-- Nothing, if the lanes changed hands meanwhile.
 update rowcall.cursor
-set lower = %(lower)s, upper = %(upper)s, last_seq = %(last_seq)s, delivered = delivered + %(delivered)s
-where subscription = %(subscription)s;
+set lower = %(lower)s, upper = %(upper)s, last_seq = %(last_seq)s, number = %(number)s, stage = %(stage)s::rowcall.stage,
+  stage_seq = %(stage_seq)s, stage_until = %(stage_until)s, delivered = delivered + %(delivered)s
+where id = %(cursor)s and epoch = %(epoch)s;
+
+-- name: clear_suspects
+delete from rowcall.suspect where subscription = %(subscription)s and seq = any (%(seqs)s);
 
 -- name: park
-insert into rowcall.parked (subscription, seq, relation, key, next_key, attempts, due_at, error)
+insert into rowcall.parked (subscription, seq, relation, key, next_key, attempts, due_at, error, dead)
 values (%(subscription)s, %(seq)s, %(relation)s, %(key)s, %(next_key)s, %(attempts)s,
-  clock_timestamp() + make_interval(secs => %(delay)s), %(error)s);
+  clock_timestamp() + make_interval(secs => %(delay)s), %(error)s, %(dead)s);
 
 -- name: parked_keys
 select relation, key from rowcall.parked where subscription = %(subscription)s
@@ -54,8 +49,8 @@ union
 select relation, next_key from rowcall.parked where subscription = %(subscription)s and next_key is not null;
 
 -- name: heads
--- What may be tried again, soonest first, with the seconds until then: of each key the first that is parked, unless a person
--- has to act on it. What waits behind it is not due before it.
+-- What may be tried again in these lanes, soonest first, with the seconds until then: of each key the first that is parked, unless
+-- a person has to act on it. What waits behind it is not due before it.
 with keys as (
   select p.seq, p.relation, k.key
   from rowcall.parked as p
@@ -71,16 +66,16 @@ with keys as (
   select seq from placed group by seq
   having bool_and(first_of_table or (not of_every_key and first_of_key and (first_truncate is null or seq < first_truncate)))
 )
-select p.seq, p.attempts, extract(epoch from p.due_at - clock_timestamp())::float8
+select p.seq, p.attempts, extract(epoch from p.due_at - clock_timestamp())::float8, rowcall.lane_v1(p.relation, p.key)
 from rowcall.parked as p join heads using (seq)
-where p.subscription = %(subscription)s and not p.dead
+where p.subscription = %(subscription)s and not p.dead and rowcall.lane_v1(p.relation, p.key) = any (%(lanes)s::integer[])
 order by p.due_at limit 100;
 
 -- name: delivered_late
 delete from rowcall.parked where subscription = %(subscription)s and seq = %(seq)s;
 
 -- name: count_delivered
-update rowcall.cursor set delivered = delivered + %(delivered)s where subscription = %(subscription)s;
+update rowcall.cursor set delivered = delivered + 1 where id = %(cursor)s and epoch = %(epoch)s;
 
 -- name: failed_again
 update rowcall.parked

@@ -13,30 +13,41 @@ select mark from rowcall.layout_mark;
 select id::text, pg_is_in_recovery() from rowcall.installation;
 
 -- name: new_window
--- Opens a window: what this statement's snapshot sees and the cursor's lower one did not, in seq order, the first slice of
--- it; a row of nulls where it is empty. pg_current_snapshot() is the snapshot the statement itself reads by.
+-- Opens a window: what its upper snapshot sees and the cursor's lower one did not, in seq order, the first slice of it; a row of
+-- nulls where it is empty. The upper one is that of the window other lanes have opened already, else pg_current_snapshot(),
+-- which is the snapshot the statement itself reads by.
 -- "seq + 0" keeps the planner from walking the log in seq order to look for the window: the index on xid leads to it, and
 -- opening costs one pass over the window, however long the log is.
-select s.upper::text, s.mark, e.*
+select s.upper::text, s.mark, s.opened, e.*
 from (
-  select pg_current_snapshot() as upper, mark from rowcall.layout_mark
+  select coalesce(w.upper, pg_current_snapshot()) as upper, w.upper is not null as opened, m.mark
+  from rowcall.layout_mark as m
+  left join rowcall.window as w on w.subscription = %(subscription)s and w.number = %(number)s
 ) as s
 left join lateral (
-  select seq, xid::text, at, relation, operation::text, key, next_key, old, new, actor, context
+  select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
+    case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end as lane,
+    case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end as next_lane
   from rowcall.event
   where (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[]))
+    and (not s.opened or pg_visible_in_snapshot(xid, s.upper))
     and relation = any (array(
       select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
     and operation = any (%(operations)s::rowcall.operation[])
+    and (operation <> 'snapshot' or context is null or not context ? 'backfill')
     and (%(columns)s::text[] is null or operation <> 'update' or old::jsonb ?| %(columns)s::text[])
+    and (%(lanes)s::integer[] is null or key is null or rowcall.lane_v1(relation, key) = any (%(lanes)s::integer[])
+      or (next_key is not null and rowcall.lane_v1(relation, next_key) = any (%(lanes)s::integer[])))
   order by seq + 0 limit %(limit)s
 ) as e on true
 order by e.seq;
 
 -- name: next_slice
 -- Goes on in an open window after the last seq delivered, by the index on seq.
-select %(upper)s::text, (select mark from rowcall.layout_mark),
-  seq, xid::text, at, relation, operation::text, key, next_key, old, new, actor, context
+select %(upper)s::text, (select mark from rowcall.layout_mark), true,
+  seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
+  case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end,
+  case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end
 from rowcall.event
 where seq > %(last_seq)s
     and (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[]))
@@ -44,9 +55,36 @@ where seq > %(last_seq)s
     and relation = any (array(
       select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
     and operation = any (%(operations)s::rowcall.operation[])
+    and (operation <> 'snapshot' or context is null or not context ? 'backfill')
     and (%(columns)s::text[] is null or operation <> 'update' or old::jsonb ?| %(columns)s::text[])
+    and (%(lanes)s::integer[] is null or key is null or rowcall.lane_v1(relation, key) = any (%(lanes)s::integer[])
+      or (next_key is not null and rowcall.lane_v1(relation, next_key) = any (%(lanes)s::integer[])))
+order by seq limit %(limit)s;
+
+-- name: stage_slice
+-- Goes on in a stretch of the log that comes before the windows: the rows of a backfill, or what was delivered already and shall
+-- be again, or what was not delivered yet when the log was restored.
+select null, (select mark from rowcall.layout_mark), true,
+  seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
+  case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end,
+  case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end
+from rowcall.event
+where seq > %(stage_seq)s and seq <= %(stage_until)s
+    and relation = any (array(
+      select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
+    and operation = any (%(operations)s::rowcall.operation[])
+    and case when %(stage)s = 'backfill'
+      then operation = 'snapshot' and context ->> 'backfill' = %(subscription)s::text
+      else (operation <> 'snapshot' or context is null or not context ? 'backfill')
+        and (%(stage)s = 'replay') = (
+          not (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[]))
+          or (%(upper)s::pg_snapshot is not null and pg_visible_in_snapshot(xid, %(upper)s::pg_snapshot) and seq <= %(last_seq)s))
+      end
+    and (%(columns)s::text[] is null or operation <> 'update' or old::jsonb ?| %(columns)s::text[])
+    and (%(lanes)s::integer[] is null or key is null or rowcall.lane_v1(relation, key) = any (%(lanes)s::integer[])
+      or (next_key is not null and rowcall.lane_v1(relation, next_key) = any (%(lanes)s::integer[])))
 order by seq limit %(limit)s;
 
 -- name: by_seq
-select seq, xid::text, at, relation, operation::text, key, next_key, old, new, actor, context
+select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context
 from rowcall.event where seq = any (%(seqs)s) order by seq;

@@ -1,31 +1,49 @@
 -- What lags, and how large the log is.
 
 -- name: backlog
--- Of each subscription the events after its cursor, counted up to a limit: by the index on xid, so that it costs the limit and
+-- Of each subscription the events after its cursors, counted up to a limit: by the index on xid, so that it costs the limit and
 -- not the backlog. What a handler asks for is not known here, so events that it does not want count as well.
--- The claim on a subscription is a lock, see queries/delivery.sql.
+-- A listener holds a lock of each subscription it delivers, see queries/claims.sql.
 select s.name, s.declared_by,
   exists (
     select from pg_locks
     where locktype = 'advisory' and classid = 1383036772 and objid = s.id::oid and objsubid = 2 and granted
-      and database = (select oid from pg_database where datname = current_database())),
+      and database = (select oid from pg_database where datname = current_database()))
+  or exists (select from rowcall.live_worker as w where w.subscription = s.id),
   least(b.waiting, %(limit)s), b.waiting > %(limit)s, b.oldest, p.parked, p.dead
 from rowcall.subscription as s
-join rowcall.cursor as c on c.subscription = s.id
 cross join lateral (
-  select count(*) as waiting, min(at) as oldest
-  from (
-    (select at from rowcall.event as e
-     where e.xid = any (array(select pg_snapshot_xip(c.lower)))
-       and (c.upper is null or e.seq > c.last_seq or not pg_visible_in_snapshot(e.xid, c.upper))
-     order by e.xid limit %(limit)s + 1)
-    union all
-    (select at from rowcall.event as e
-     where e.xid >= pg_snapshot_xmax(c.lower)
-       and (c.upper is null or e.seq > c.last_seq or not pg_visible_in_snapshot(e.xid, c.upper))
-     order by e.xid limit %(limit)s + 1)
-    limit %(limit)s + 1
+  select sum(unread.waiting)::bigint as waiting, min(unread.oldest) as oldest
+  from rowcall.cursor as c
+  cross join lateral (
+    select count(*) as waiting, min(at) as oldest
+    from (
+      (select at from rowcall.event as e
+       where e.xid = any (array(select pg_snapshot_xip(c.lower))) and c.stage is distinct from 'restored'
+         and (c.upper is null or e.seq > c.last_seq or not pg_visible_in_snapshot(e.xid, c.upper))
+         and (cardinality(c.lanes) = 16 or rowcall.lane_v1(e.relation, e.key) = any (c.lanes))
+       order by e.xid limit %(limit)s + 1)
+      union all
+      (select at from rowcall.event as e
+       where e.xid >= pg_snapshot_xmax(c.lower) and c.stage is distinct from 'restored'
+         and (c.upper is null or e.seq > c.last_seq or not pg_visible_in_snapshot(e.xid, c.upper))
+         and (cardinality(c.lanes) = 16 or rowcall.lane_v1(e.relation, e.key) = any (c.lanes))
+       order by e.xid limit %(limit)s + 1)
+      union all
+      -- What comes before the windows, see the query stage_slice of queries/log.sql.
+      (select at from rowcall.event as e
+       where c.stage is not null and e.seq > c.stage_seq and e.seq <= c.stage_until
+         and case when c.stage = 'backfill'
+           then e.operation = 'snapshot' and e.context ->> 'backfill' = s.id::text
+           else (c.stage = 'replay') = (pg_visible_in_snapshot(e.xid, c.lower)
+             or (c.upper is not null and pg_visible_in_snapshot(e.xid, c.upper) and e.seq <= c.last_seq))
+           end
+         and (cardinality(c.lanes) = 16 or rowcall.lane_v1(e.relation, e.key) = any (c.lanes))
+       order by e.seq limit %(limit)s + 1)
+      limit %(limit)s + 1
+    ) as places
   ) as unread
+  where c.subscription = s.id
 ) as b
 cross join lateral (
   select count(*) filter (where not dead) as parked, count(*) filter (where dead) as dead

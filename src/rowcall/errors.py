@@ -29,6 +29,14 @@ class Unreachable(RowcallError):
     exit_code = 3
 
 
+class ProcessDied(RowcallError):
+    """An event at which the listener's process died every time; a dead letter."""
+
+
+class Stuck(RowcallError):
+    """A handler did not return in time and cannot be stopped, but with its process."""
+
+
 class Undeliverable(RowcallError):
     """Something pending could not be delivered and waits for a person."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 from rowcall import errors
@@ -19,6 +20,9 @@ STARTS: tuple[Start, ...] = ("now", "beginning", "backfill")
 #: What an after-handler may ask for by parameter name.
 SUPPLIED = ("event", "events", "conn", "session")
 
+
+#: Seconds after which a call of an after-handler is cut, unless it says otherwise: it holds a transaction open meanwhile.
+AFTER_TIMEOUT = 300.0
 
 #: The longest a writer can be made to wait: it holds its row locked meanwhile.
 LONGEST_TIMEOUT = 60.0
@@ -127,6 +131,7 @@ class AfterHandler:
 
     :ivar name: the subscription's name.
     :ivar batch: most events a call gets; 1 for handlers that take one ``event``.
+    :ivar timeout: seconds after which a call is cut.
     :ivar start: where the subscription begins when it is created.
     """
 
@@ -134,6 +139,7 @@ class AfterHandler:
     name: str
     selector: Selector
     batch: int
+    timeout: float
     parameters: tuple[str, ...]
     is_async: bool
     start: Start = "now"
@@ -146,6 +152,7 @@ class AfterHandler:
         *,
         name: str | None,
         batch: int | None,
+        timeout: float,
         start: Start = "now",
     ) -> AfterHandler:
         """An after-handler from what a decorator was given.
@@ -160,9 +167,11 @@ class AfterHandler:
             raise errors.HandlerError(
                 f"handler {own_name}: batch={batch!r} needs a parameter named events and a number from 1 up."
             )
+        if not 0 < timeout < inf:
+            raise errors.HandlerError(f"handler {own_name}: timeout={timeout!r} must be a number of seconds above 0.")
         _check_start(own_name, start, selector)
         default = 100 if "events" in parameters else 1
-        return cls(function, own_name, selector, batch or default, parameters, _is_async(function), start)
+        return cls(function, own_name, selector, batch or default, timeout, parameters, _is_async(function), start)
 
 
 def _check_start(name: str, start: Start, selector: Selector) -> None:

@@ -7,9 +7,9 @@ import psycopg
 import pytest
 
 from tests.cli.conftest import WriteApp
-from tests.cli.test_subscriptions import claim
 from tests.command import fine, refused, typed
 from tests.conftest import Connect
+from tests.listeners import enlist
 
 Database = psycopg.Connection[Any]
 
@@ -115,7 +115,7 @@ def test_it_asks_first(dsn: str, database: Database) -> None:
 
 @pytest.mark.usefixtures("target")
 def test_not_while_a_listener_has_it(dsn: str, database: Database, connect: Connect) -> None:
-    claim(connect(autocommit=True), "reader")
+    enlist(connect(autocommit=True), "reader")
     assert "stop that listener first" in refused(1, "replay", "reader", "--from", "1", "--yes", "--dsn", dsn)
     assert stages(database) == [(None, 0, 0)]
 

@@ -13,7 +13,7 @@ from rowcall.listener import daemon
 from rowcall.postgres import status
 from tests.command import Said, fine, refused, rowcall
 from tests.conftest import Connect
-from tests.listeners import drain, sync
+from tests.listeners import drain, enlist, sync
 
 Database = psycopg.Connection[Any]
 
@@ -92,7 +92,7 @@ def test_what_waits_and_what_failed(dsn: str, database: Database, app: Rowcall) 
 def test_who_listens(dsn: str, app: Rowcall, connect: Connect) -> None:
     del app
     listener = connect(autocommit=True)
-    listener.execute(resources.queries("delivery")["claim"], {"name": "works"})
+    enlist(listener, "works")
     assert {name: line["listening"] for name, line in lines(dsn).items()} == {"works": True, "fails": False}
     listener.close()
     assert not lines(dsn)["works"]["listening"]

@@ -8,13 +8,13 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from rowcall import Event, Rowcall, errors, resources
+from rowcall import Event, Rowcall, errors
 from rowcall.cli import subscriptions as command
 from rowcall.listener import daemon
 from tests.cli.conftest import WriteApp
 from tests.command import fine, refused, typed
 from tests.conftest import Connect
-from tests.listeners import drain, listening, sync
+from tests.listeners import drain, enlist, listening, sync
 from tests.waiting import eventually
 
 Database = psycopg.Connection[Any]
@@ -48,15 +48,10 @@ def names(database: Database) -> list[str]:
     return [name for (name,) in database.execute("select name from rowcall.subscription order by 1").fetchall()]
 
 
-def claim(connection: Database, name: str) -> None:
-    """What a listener does before it reads."""
-    connection.execute(resources.queries("delivery")["claim"], {"name": name})
-
-
 @pytest.mark.usefixtures("app")
 def test_the_listing(dsn: str, database: Database, connect: Connect) -> None:
     database.execute("update rowcall.parked set dead = true where key = '{\"id\": 2}'")
-    claim(connect(autocommit=True), "writer")
+    enlist(connect(autocommit=True), "writer")
     reader, writer = fine("subscriptions", "--dsn", dsn).lines
     assert tuple(reader) == command.SUBSCRIPTION_COLUMNS
     assert reader == {
@@ -181,7 +176,7 @@ def listeners(database: Database, name: str) -> list[int]:
 
 @pytest.mark.usefixtures("app")
 def test_who_has_it_as_far_as_one_may_see(dsn: str, database: Database, connect: Connect) -> None:
-    claim(connect(autocommit=True), "reader")
+    enlist(connect(autocommit=True), "reader")
     database.execute("create role clerk login; grant all on all tables in schema rowcall to clerk")
     try:
         said = refused(1, "subscriptions", "drop", "reader", "--yes", "--dsn", dsn.replace("postgres@", "clerk@"))
@@ -196,7 +191,7 @@ def test_a_standby_ends_when_its_subscription_is_gone(dsn: str, database: Databa
     """It would wait for ever otherwise, or read for a handler of another name."""
     app = app_with("reader")
     sync(app, dsn)
-    claim(connect(autocommit=True), "reader")
+    enlist(connect(autocommit=True), "reader")
     waiting = "select from pg_stat_activity where application_name = 'rowcall reader'"
     with pytest.raises(errors.UsageError, match="There is no subscription reader any more"), listening(app, dsn):
         eventually(lambda: database.execute(waiting).fetchall())

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from rowcall import Event, Retry, Rowcall, errors
-from rowcall.listener import retry, subscription
+from rowcall.listener import retry, subscription, worker
 from tests.conftest import Connect
 from tests.listeners import drain, sync
 
@@ -317,7 +317,7 @@ def test_a_subscription_that_reads_little_writes_its_place_down_now_and_then(
     before = database.execute(lower).fetchone()
     drain(app, dsn)
     assert database.execute(lower).fetchone() == before
-    monkeypatch.setattr(subscription, "STRIDE", 3)
+    monkeypatch.setattr(worker, "STRIDE", 3)
     for _ in range(3):
         database.execute("select pg_current_xact_id()")
     drain(app, dsn)

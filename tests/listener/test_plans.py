@@ -30,7 +30,18 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "operations": ("text[]", ["insert", "update"]),
     "columns": ("text[]", None),
     "limit": ("int", 500),
+    "subscription": ("int", 1),
+    "number": ("bigint", 7),
+    "lanes": ("int[]", None),
+    "stage": ("text", "replay"),
+    "stage_seq": ("bigint", EVENTS - 40),
+    "stage_until": ("bigint", EVENTS),
 }
+
+
+@pytest.fixture(params=[None, [1, 2, 3]], ids=["all lanes", "some lanes"])
+def lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PARAMETERS, "lanes", ("int[]", request.param))
 
 
 @pytest.fixture
@@ -72,7 +83,8 @@ def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [node for node in nodes(plan) if str(node.get("Relation Name", "")).startswith("event_")]
 
 
-@pytest.mark.parametrize(("query", "index"), [("new_window", "xid"), ("next_slice", "seq")])
+@pytest.mark.parametrize(("query", "index"), [("new_window", "xid"), ("next_slice", "seq"), ("stage_slice", "seq")])
+@pytest.mark.usefixtures("lanes")
 def test_a_slice_is_found_by_its_index(log: Database, query: str, index: str) -> None:
     plan = plan_of(log, query)
     assert {node["Node Type"] for node in scans(plan)} <= {"Index Scan", "Bitmap Heap Scan"}
@@ -87,5 +99,7 @@ def test_a_slice_is_found_by_its_index(log: Database, query: str, index: str) ->
 def test_parked_heads_are_found_without_reading_the_log(log: Database) -> None:
     events = log.execute("select count(*) from rowcall.event").fetchone()
     assert events == (EVENTS,)
-    row = log.execute("explain " + resources.queries("delivery")["heads"] % {"subscription": "1"}).fetchall()
+    row = log.execute(
+        "explain " + resources.queries("delivery")["heads"] % {"subscription": "1", "lanes": "'{1,2}'"}
+    ).fetchall()
     assert not [line for (line,) in row if "event_" in line]

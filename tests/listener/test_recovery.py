@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from rowcall import Event, Rowcall, embedded
+from rowcall.postgres import connection as connections
 from tests.command import fine, rowcall
 from tests.conftest import Connect
 from tests.listeners import Program, listening, program, sync
@@ -286,6 +287,41 @@ def test_a_connection_that_dies_under_a_handler_costs_no_attempt(dsn: str, datab
         query = "select sum(delivered) from rowcall.cursor"
         eventually(lambda: database.execute(query).fetchone() == (3,))
     assert database.execute("select count(*) from rowcall.parked").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_connection_that_dies_while_its_sessions_are_prepared(
+    dsn: str, database: Database, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handled: list[int] = []
+    app = Rowcall()
+    app.watch("users")
+
+    def sync_handler(event: Event, session: Session) -> None:
+        handled.append(event.key["id"])
+
+    async def async_handler(event: Event, session: AsyncSession) -> None:
+        handled.append(event.key["id"])
+
+    app.after("users", name=kind)(sync_handler if kind == "sync" else async_handler)
+    cut: list[int] = []
+
+    def cut_once(connection: Database | psycopg.AsyncConnection[Any]) -> None:
+        if not cut:
+            cut.append(connection.info.backend_pid)
+            database.execute("select pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+
+    async def cut_once_async(connection: psycopg.AsyncConnection[Any]) -> None:
+        cut_once(connection)
+
+    # The last thing that happens to a connection before the sessions over it are prepared.
+    monkeypatch.setattr(connections, "settle", cut_once)
+    monkeypatch.setattr(connections, "settle_async", cut_once_async)
+    sync(app, dsn)
+    write(database, 1, 1)
+    with listening(app, dsn):
+        eventually(lambda: handled == [1])
+    assert cut
 
 
 def test_drain_says_by_its_exit_code_whether_all_is_delivered(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from rowcall import embedded, resources
+from rowcall.bench.results import Results
 from rowcall.migrate import upgrade
 from rowcall.postgres import declarations
 from rowcall.watch import Watch
@@ -67,25 +66,6 @@ delete from {table} where id = :id;
 update {table} set c1 = 'changed ' || :id, c2 = now(), c4 = c4 + 1 where id = :id;
 """,
 }
-
-
-@dataclass(slots=True)
-class Results:
-    """Measurements by workload and contender; the last figure of a workload is its median."""
-
-    samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-
-    def add(self, workload: str, contender: str, value: float) -> None:
-        """Note one measurement."""
-        self.samples.setdefault(workload, {}).setdefault(contender, []).append(value)
-
-    def median(self, workload: str, contender: str) -> float:
-        """The median of a contender's measurements."""
-        return statistics.median(self.samples[workload][contender])
-
-    def ratio(self, workload: str, contender: str, yardstick: str) -> float:
-        """How a contender's median compares with a yardstick's."""
-        return self.median(workload, contender) / self.median(workload, yardstick)
 
 
 class CaptureBench:

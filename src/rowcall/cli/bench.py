@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -11,12 +13,14 @@ from rich.table import Table
 from rowcall import embedded, errors
 
 if TYPE_CHECKING:
-    from rowcall.bench.capture import Results
+    from rowcall.bench.results import Results
 
 commands = typer.Typer(help="Measure, contenders side by side in one run: trust the ratios.", no_args_is_help=True)
 
 #: What every other contender is compared with.
 YARDSTICKS = ("none", "images", "silent")
+#: The same for deliveries.
+FLOORS = ("floor", "bare")
 #: Enough memory that the tables stay in it, and no background work that hits one contender only.
 _SETTINGS = {
     "shared_buffers": "512MB",
@@ -57,7 +61,28 @@ def capture(
     console = Console()
     with embedded.Server(fsync=fsync, settings=_SETTINGS) as server:
         bench = CaptureBench(server, rounds=rounds, seconds=seconds, contenders=chosen, report=console.print)
-        console.print(_table(bench.run(work), chosen))
+        console.print(_table(bench.run(work), chosen, YARDSTICKS))
+
+
+@commands.command()
+def delivery(
+    events: Annotated[int, typer.Option(min=1000, help="Length of the backlog.")] = 200_000,
+    pings: Annotated[int, typer.Option(min=10, help="Commits on the idle system, a round.")] = 200,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender; the median counts.")] = 3,
+    fsync: Annotated[bool, typer.Option(help="Flush commits to disk, as a real server does.")] = True,
+) -> None:
+    """How fast handlers get the log, beside psycopg that only reads it, and how soon they get one commit.
+
+    Example: rowcall bench delivery --events 50000
+    """
+    from rowcall.bench.delivery import READERS, WOKEN, DeliveryBench
+
+    console = Console()
+    # Outages are not what is measured; a line for each connection would be in the way.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    with embedded.Server(fsync=fsync, settings=_SETTINGS) as server:
+        bench = DeliveryBench(server, events=events, pings=pings, rounds=rounds, report=console.print)
+        console.print(_table(bench.run(), [*READERS, *WOKEN], FLOORS))
 
 
 def _known(names: list[str], known: tuple[str, ...]) -> list[str]:
@@ -67,17 +92,23 @@ def _known(names: list[str], known: tuple[str, ...]) -> list[str]:
     return [name for name in known if name in names]
 
 
-def _table(results: Results, contenders: list[str]) -> Table:
+def _table(results: Results, contenders: list[str], yardsticks: tuple[str, ...]) -> Table:
     """A line a figure and contender: the median, and its ratios to the yardsticks."""
-    table = Table("", "contender", "median", *(f"/ {name}" for name in YARDSTICKS), box=None, padding=(0, 2, 0, 0))
+    table = Table("", "contender", "median", *(f"/ {name}" for name in yardsticks), box=None, padding=(0, 2, 0, 0))
     for name, samples in results.samples.items():
         for contender in (*contenders, *(other for other in samples if other not in contenders)):
             if contender in samples:
                 median = results.median(name, contender)
                 ratios = (
                     f"{results.ratio(name, contender, yardstick):.2f}" if yardstick in samples else ""
-                    for yardstick in YARDSTICKS
+                    for yardstick in yardsticks
                 )
-                table.add_row(name, contender, f"{median:,.0f}" if median >= 10 else f"{median:.2f} s", *ratios)
+                table.add_row(name, contender, _figure(name, median), *ratios)
         table.add_section()
     return table
+
+
+def _figure(name: str, median: float) -> str:
+    if name.endswith(", ms"):
+        return f"{median:.2f}"
+    return f"{median:,.0f}" if median >= 10 else f"{median:.2f} s"

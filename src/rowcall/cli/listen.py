@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import psycopg
 import structlog
@@ -16,8 +16,9 @@ import typer
 from rowcall import errors, settings
 from rowcall.cli.filling import filled
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
-from rowcall.listener.daemon import LeftOver, Listener
+from rowcall.listener.daemon import GRACE, LeftOver, Listener
 from rowcall.postgres import anchor, backfill, declarations, subscriptions, tables
+from rowcall.postgres.log import LANES
 
 _LOG = structlog.get_logger("rowcall")
 
@@ -35,6 +36,18 @@ def listen(
     drain: Annotated[
         bool, typer.Option("--drain", help="Exit 0 once everything pending is delivered, 1 if something could not be.")
     ] = False,
+    lanes: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, max=LANES, help="Most of the 16 lanes of each subscription this process takes."
+        ),
+    ] = LANES,
+    grace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, help="How long handlers have to finish after SIGTERM; then they are rolled back."
+        ),
+    ] = GRACE,
 ) -> None:
     """Run the daemon: deliver committed changes to after-handlers and answer before-handlers, until SIGTERM.
 
@@ -51,11 +64,24 @@ def listen(
         _fill(connection, name)
         if missing := declarations.not_in_place(connection, app):
             _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
-    left = asyncio.run(_run(Listener(app, settings.database_dsn(dsn), subjects, drain=drain)))
+    listener = Listener(app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes, grace=grace)
+    try:
+        left = asyncio.run(_run(listener))
+    except errors.Stuck as error:
+        _start_anew(error)
     if drain and (left.waiting or left.dead):
         raise errors.Undeliverable(
             f'{left.waiting} events wait for a retry and {left.dead} are dead letters: "rowcall parked" says why.'
         )
+    if listener.abandoned:
+        # A thread that cannot be stopped would be waited for.
+        os._exit(0)
+
+
+def _start_anew(error: errors.Stuck) -> NoReturn:
+    """Become a new process, with the same arguments, since a thread cannot be stopped in any other way."""
+    _LOG.error("starting anew", error=str(error))
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _fill(connection: psycopg.Connection[Any], name: str) -> None:

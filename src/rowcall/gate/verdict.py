@@ -36,7 +36,7 @@ async def judge(handlers: Sequence[BeforeHandler], event: Event, deadline: float
             continue
         try:
             # A copy, in case the handler writes into the row it is shown.
-            answer = changes(await _ask(handler, replace(event), deadline), event)
+            answer = changes(await _ask_in_time(handler, replace(event), deadline), event)
             event = amended(event, answer)
             amendment |= answer
         except Reject as verdict:
@@ -65,14 +65,22 @@ def _reason(handler: BeforeHandler, error: BaseException) -> str:
     return f"it failed: {describe(error)}"
 
 
-async def _ask(handler: BeforeHandler, event: Event, deadline: float) -> Mapping[str, Any]:
+async def _ask_in_time(handler: BeforeHandler, event: Event, deadline: float) -> Mapping[str, Any]:
     """What a handler answers, in its own time and before the deadline.
 
     :raises TimeoutError: if it takes longer; a sync handler goes on in its thread, to no effect.
     """
     loop = asyncio.get_running_loop()
     async with asyncio.timeout_at(min(loop.time() + handler.timeout, deadline)):
-        answer = await _call(handler, event)
+        return await ask(handler, event)
+
+
+async def ask(handler: BeforeHandler, event: Event) -> Mapping[str, Any]:
+    """What a handler answers, however long it takes: the columns it amends.
+
+    :raises TypeError: for what is no answer.
+    """
+    answer = await _call(handler, event)
     if answer is None:
         return {}
     if not isinstance(answer, Mapping):
@@ -109,14 +117,14 @@ def changes(answer: Mapping[str, Any], event: Event) -> dict[str, Any]:
     unknown = sorted(str(name) for name in answer if name not in row)
     if unknown:
         raise ValueError(f"there is no column {', '.join(unknown)} to amend in {event.table}")
-    return {name: _jsonable(value) for name, value in answer.items() if not _is_same(value, row[name])}
+    return {name: jsonable(value) for name, value in answer.items() if not _is_same(value, row[name])}
 
 
 def _is_same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other) and str(one) == str(other)
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """A value as PostgreSQL reads it out of JSON.
 
     :raises ValueError: for a text that PostgreSQL cannot store.
@@ -128,9 +136,9 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, (float, Decimal)) and not isfinite(value):
         return "NaN" if isnan(value) else f"{'-' if value < 0 else ''}Infinity"
     if isinstance(value, Mapping):
-        return {name: _jsonable(inner) for name, inner in value.items()}
+        return {name: jsonable(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_jsonable(inner) for inner in value]
+        return [jsonable(inner) for inner in value]
     return value
 
 

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import secrets
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import structlog
 
+from rowcall import errors
 from rowcall.app import Rowcall
 from rowcall.gate.server import GateServer
 from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import delivery_for
+from rowcall.listener.lanes import Roll
 from rowcall.listener.sleep import Sleep
-from rowcall.listener.subscription import Subscription
+from rowcall.listener.suspects import Process
+from rowcall.listener.worker import Worker
+from rowcall.postgres import claims, partitions
 from rowcall.postgres import connection as connections
-from rowcall.postgres import partitions
-from rowcall.postgres.log import LogReader
+from rowcall.postgres.log import ALL_LANES, LANES, LogReader
 from rowcall.postgres.tables import Subjects
 from rowcall.postgres.wakeups import Doorbell
 
 _LOG = structlog.get_logger("rowcall")
 
-#: Seconds between attempts to take over a subscription that another process has.
+#: Seconds between heartbeats, and so until a process hears who joined or left. One that is not seen for five is replaced.
+BEAT = 1.0
+#: Seconds between attempts to join a subscription that somebody is about to drop.
 STANDBY = 1.0
+#: Seconds that handlers have to finish what is in flight, once the listener is told to stop.
+GRACE = 30.0
 #: Seconds between looks at the log's partitions.
 PARTITIONS_EVERY = 3600.0
 #: A drain waits for retries that are due within so many seconds; what is later is left over.
 DRAIN_PATIENCE = 2.0
+#: Seconds between looks of a drain at lanes that others deliver.
+_OTHERS = 0.05
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 5.0
 
@@ -47,17 +59,35 @@ class Listener:
 
     :param subjects: the tables its handlers are about.
     :param drain: end once everything pending is delivered.
+    :param lanes: most lanes of each subscription that this process takes.
+    :param grace: seconds that handlers have to finish when told to stop; then they are cancelled, and rolled back.
+    :ivar abandoned: whether a handler that could not be stopped still runs in its thread.
     """
 
-    def __init__(self, app: Rowcall, dsn: str, subjects: Subjects, *, drain: bool = False) -> None:
+    def __init__(
+        self,
+        app: Rowcall,
+        dsn: str,
+        subjects: Subjects,
+        *,
+        drain: bool = False,
+        lanes: int = LANES,
+        grace: float = GRACE,
+    ) -> None:
         self._app = app
         self._dsn = dsn
         self._subjects = subjects
         self._drain = drain
+        self._lanes = lanes
+        self._grace = grace
+        self._process = Process(f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}")
         self._stopping = asyncio.Event()
+        self._joined = asyncio.Event()
         self._sleep = Sleep()
+        self._workers: dict[int, Worker] = {}
         self._left_over: list[LeftOver] = []
         self._connected = True
+        self.abandoned = False
 
     def stop(self) -> None:
         """Finish what is in flight, then return from :meth:`run`."""
@@ -103,6 +133,7 @@ class Listener:
     async def _session(self) -> None:
         """One life of the connections."""
         self._sleep = Sleep()
+        self._workers = {}
         self._left_over = []
         async with AsyncExitStack() as stack:
             reading = await connections.connect_async(self._dsn, application_name="rowcall reader")
@@ -112,6 +143,7 @@ class Listener:
             stack.push_async_callback(doorbell.close)
             servants = [
                 asyncio.create_task(self._sleep.keep_watch(doorbell)),
+                asyncio.create_task(self._call_the_roll(reader)),
                 asyncio.create_task(_keep_partitions_ahead(self._dsn)),
             ]
             if self._subjects.guarded:
@@ -131,60 +163,104 @@ class Listener:
         """Deliver until all subscriptions are done, or a servant dies of its connection."""
         async with asyncio.TaskGroup() as group:
             workers = [group.create_task(self._subscribe(handler, reader)) for handler in self._app.after_handlers]
-            if not self._drain:
-                workers.append(group.create_task(self._wait_for_stop()))
             guards = [group.create_task(_fail_with(servant)) for servant in servants]
-            if workers:
-                await asyncio.wait(workers)
-            for guard in guards:
-                guard.cancel()
+            stopping = group.create_task(_until(self._stopping))
+            ends = {stopping, group.create_task(_all(workers))} if self._drain else {stopping}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await self._finish(workers)
+            for task in (*guards, stopping):
+                task.cancel()
 
-    async def _wait_for_stop(self) -> None:
-        await self._stopping.wait()
+    async def _finish(self, workers: Sequence[asyncio.Task[None]]) -> None:
+        """Let what is in flight end, and cancel what does not."""
+        if not workers:
+            return
+        _, late = await asyncio.wait(workers, timeout=self._grace)
+        if late:
+            _LOG.warning("the grace time is over; what is in flight is rolled back", handlers=len(late))
+        for task in late:
+            task.cancel()
 
     async def _subscribe(self, handler: AfterHandler, reader: LogReader) -> None:
         delivery = delivery_for(handler)
+        topic = self._subjects.topics[handler.name]
+        worker = Worker(handler, topic, reader, delivery, process=self._process, most=self._lanes)
         try:
             await delivery.open(self._dsn)
-            subscription = Subscription(handler, self._subjects.topics[handler.name], reader, delivery)
-            while not self._stopping.is_set():
-                if await subscription.claim():
-                    await self._deliver(subscription)
-                    return
-                if self._drain and await self._is_drained(subscription):
-                    return
-                await self._pause(STANDBY)
+            await self._deliver(worker)
+            await self._leave(worker)
         finally:
             self._sleep.leave(handler.name)
-            await delivery.close()
+            worker.forget()
+            if not await delivery.close():
+                self.abandoned = True
 
-    async def _deliver(self, subscription: Subscription) -> None:
+    async def _enlist(self, worker: Worker) -> None:
         while not self._stopping.is_set():
-            part = await subscription.read()
-            heads = await subscription.heads()
-            if part.events or (heads and heads[0][2] <= 0):
-                self._sleep.found(subscription.name)
-                await subscription.retry(heads)
-                await subscription.deliver(part)
-                continue
-            next_due = heads[0][2] if heads else None
-            if not self._drain:
-                await self._sleep.wait(subscription.name, next_due)
-            elif next_due is not None and next_due <= DRAIN_PATIENCE:
-                await self._pause(next_due)
-            else:
-                self._left_over.append(LeftOver(*await subscription.left_over()))
+            if await worker.enlist(locked=True):
+                assert worker.id is not None
+                self._workers[worker.id] = worker
+                self._joined.set()
+                await worker.until_called()
+                return
+            await self._pause(STANDBY)
+
+    async def _leave(self, worker: Worker) -> None:
+        if worker.id is not None:
+            del self._workers[worker.id]
+            await worker.leave()
+
+    async def _deliver(self, worker: Worker) -> None:
+        await self._enlist(worker)
+        while not self._stopping.is_set():
+            await worker.rearrange()
+            found = await worker.read()
+            heads = await worker.heads()
+            if found or (heads and heads[0].due <= 0):
+                self._sleep.found(worker.name)
+                await worker.retry(heads)
+                if found:
+                    await worker.deliver(*found)
+            elif not self._drain:
+                await self._sleep.wait(worker.name, heads[0].due if heads else None)
+            elif await self._is_drained(worker):
                 return
 
-    async def _is_drained(self, subscription: Subscription) -> bool:
-        """Whether the process that has the subscription has delivered everything so far."""
-        if (await subscription.read()).events:
-            return False
-        heads = await subscription.heads()
-        if heads and heads[0][2] <= DRAIN_PATIENCE:
-            return False
-        self._left_over.append(LeftOver(*await subscription.left_over()))
-        return True
+    async def _is_drained(self, worker: Worker) -> bool:
+        """Whether nothing is left to deliver in any lane, whoever has it."""
+        heads = await worker.subscription.heads(ALL_LANES)
+        if heads and heads[0].due <= DRAIN_PATIENCE:
+            await self._sleep.wait(worker.name, max(heads[0].due, _OTHERS))
+        elif await worker.has_unread():
+            await self._sleep.wait(worker.name, _OTHERS)
+        else:
+            self._left_over.append(LeftOver(*await worker.subscription.left_over()))
+            return True
+        return False
+
+    def _tell(self, worker: Worker, roll: Roll) -> None:
+        if worker.id is not None and worker.take(roll):
+            self._sleep.wake(worker.name)
+
+    async def _call_the_roll(self, reader: LogReader) -> None:
+        """Say that the workers are alive, and tell them who else is; runs until cancelled.
+
+        :raises Unreachable: if one was replaced, as others had not seen it for long.
+        """
+        while True:
+            if not self._workers:
+                await self._joined.wait()
+            self._joined.clear()
+            called = dict(self._workers)
+            rows = await reader.fetch(claims.QUERIES["beat"], {"workers": list(called)})
+            rolls = {row[0]: Roll(dict(claims.pairs(row[1])), claims.pairs(row[2])) for row in rows}
+            for number, worker in called.items():
+                if number in rolls:
+                    self._tell(worker, rolls[number])
+                elif number in self._workers:
+                    raise errors.Unreachable(f"{worker.name} was taken over by others, who had not seen it for long.")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._joined.wait(), BEAT)
 
 
 async def _keep_partitions_ahead(dsn: str) -> None:
@@ -194,6 +270,15 @@ async def _keep_partitions_ahead(dsn: str) -> None:
         async with connection:
             await partitions.extend_async(connection)
         await asyncio.sleep(PARTITIONS_EVERY)
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 async def _fail_with(servant: asyncio.Task[None]) -> None:

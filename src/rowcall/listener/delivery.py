@@ -2,18 +2,21 @@
 
 A :class:`Delivery` runs calls in one transaction of a connection of its own. There are two, for the two kinds of
 handler: a sync handler and its connection live in a thread of their own, so they never block the event loop; an async
-handler and its connection live on the loop.
+handler and its connection live on the loop. Both are overseen from the loop: a call that does not return in time is cut.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psycopg
+import structlog
 from psycopg.pq import TransactionStatus
 
 from rowcall import errors
@@ -21,11 +24,25 @@ from rowcall.event import Event
 from rowcall.handler import AfterHandler
 from rowcall.postgres import connection as connections
 
-#: A statement and its parameters, run beside the calls in their transaction.
-Statement = tuple[str, dict[str, Any]]
+_LOG = structlog.get_logger("rowcall")
+
+#: Seconds that a call that was cut may take to end.
+GRACE = 2.0
 
 #: Events for one call of the handler.
 Call = Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement run beside the calls, in their transaction.
+
+    :ivar required: whether it has to write one row, or the calls beside it must not count either.
+    """
+
+    query: str
+    parameters: dict[str, Any]
+    required: bool = True
 
 
 class CallFailed(Exception):
@@ -40,6 +57,19 @@ class CallFailed(Exception):
         self.__cause__ = cause
 
 
+class Overran(Exception):
+    """A handler did not return in time, and its connection had to be ended.
+
+    :ivar call: the events it was called with.
+    :ivar stuck: whether it has not returned even so.
+    """
+
+    def __init__(self, call: Call, seconds: float, stuck: bool) -> None:
+        super().__init__(f"it did not return within {seconds:g} s")
+        self.call = call
+        self.stuck = stuck
+
+
 class NoEffect(errors.UsageError):
     """What a transaction was about is not there any more."""
 
@@ -50,8 +80,8 @@ class Delivery(Protocol):
     async def open(self, dsn: str) -> None:
         """Connect."""
 
-    async def close(self) -> None:
-        """Give the connection back."""
+    async def close(self) -> bool:
+        """Give the connection back; whether it could be, or a call that cannot be stopped has it."""
 
     async def fetch(self, query: str, parameters: dict[str, Any]) -> list[Any]:
         """Rows of a statement outside any transaction."""
@@ -60,6 +90,7 @@ class Delivery(Protocol):
         """All calls and then all statements in one transaction, or none of them.
 
         :raises CallFailed: for the first call that failed.
+        :raises Overran: for a call that did not return in time.
         :raises NoEffect: for the first statement that wrote nothing.
         """
 
@@ -82,20 +113,64 @@ def _check_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnec
         )
 
 
-def _check_effect(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
-    """Each of our statements writes one row; if it did not, the calls beside it must not count either."""
-    if cursor.rowcount != 1:
+def _check_effect(statement: Statement, cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
+    """Where a statement wrote nothing, the calls beside it must not count either."""
+    if statement.required and cursor.rowcount != 1:
         raise NoEffect(
             'A subscription was dropped or changed while it was read: start "rowcall listen" again to go on without it.'
         )
+
+
+class _Watch:
+    """Since when which call has been running; told by the one who calls, read by the one who oversees."""
+
+    def __init__(self) -> None:
+        self.call: Call | None = None
+        self._began = 0.0
+
+    def begin(self, call: Call) -> None:
+        """A call begins."""
+        self._began = time.monotonic()
+        self.call = call
+
+    def end(self) -> None:
+        """No call is running."""
+        self.call = None
+
+    def left(self, timeout: float) -> float:
+        """Seconds until the running call has taken too long."""
+        return timeout if self.call is None else self._began + timeout - time.monotonic()
+
+
+async def _oversee(delivery: SyncDelivery | AsyncDelivery, running: asyncio.Future[None]) -> None:
+    """Await a transaction; a call in it that takes too long is cut.
+
+    :raises Overran: for that one, if its connection is lost by it.
+    """
+    watch, timeout = delivery.watch, delivery.handler.timeout
+    call: Call | None = None
+    while call is None:
+        await asyncio.wait({running}, timeout=max(watch.left(timeout), 0.001))
+        if running.done():
+            return running.result()
+        if watch.left(timeout) <= 0:
+            call = watch.call
+    await delivery.cut()
+    await asyncio.wait({running}, timeout=GRACE)
+    failed = not running.done() or running.cancelled() or running.exception() is not None
+    if failed and (not running.done() or running.cancelled() or delivery.lost):
+        raise Overran(call, timeout, stuck=not running.done())
+    return running.result()
 
 
 class SyncDelivery:
     """For sync handlers."""
 
     def __init__(self, handler: AfterHandler) -> None:
-        self._handler = handler
+        self.handler = handler
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"rowcall-{handler.name}")
+        self.watch = _Watch()
+        self._dsn = ""
         self._connection: psycopg.Connection[Any] | None = None
         self._make_sessions = _session_maker(handler)
         self._sessions: Any = None
@@ -113,22 +188,35 @@ class SyncDelivery:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def open(self, dsn: str) -> None:
-        await self._run(self._open, dsn)
+        self._dsn = dsn
+        await self._run(self._open)
 
-    def _open(self, dsn: str) -> None:
-        self._connection = connections.connect(dsn, application_name=_application_name(self._handler))
+    def _open(self) -> None:
+        self._connection = connections.connect(self._dsn, application_name=_application_name(self.handler))
         connections.settle(self._connection)
         if self._make_sessions is not None:
             self._sessions = self._make_sessions(self._connection)
 
-    async def close(self) -> None:
-        # After the call that is under way: the thread is the connection's only user.
-        self._thread.submit(self._close)
-        await asyncio.to_thread(self._thread.shutdown)
+    async def close(self) -> bool:
+        # After the call that is under way, if that ends: the thread is the connection's only user.
+        closed = asyncio.wrap_future(self._thread.submit(self._close))
+        self._thread.shutdown(wait=False)
+        await asyncio.wait({closed}, timeout=GRACE)
+        if not closed.done():
+            await self.cut()
+            await asyncio.wait({closed}, timeout=GRACE)
+        return closed.done()
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+    async def cut(self) -> None:
+        """End the connection under the call: whatever waits for the server, and whatever asks it next, fails."""
+        try:
+            await asyncio.to_thread(connections.terminate, self._dsn, self.connection.info.backend_pid)
+        except errors.RowcallError as error:
+            _LOG.warning("a call that takes too long could not be cut", handler=self.handler.name, error=str(error))
 
     async def fetch(self, query: str, parameters: dict[str, Any]) -> list[Any]:
         return await self._run(self._fetch, query, parameters)  # type: ignore[no-any-return]
@@ -138,24 +226,31 @@ class SyncDelivery:
         return cursor.fetchall() if cursor.description else []
 
     async def transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
-        await self._run(self._transact, calls, statements)
+        running = asyncio.ensure_future(self._run(self._transact, calls, statements))
+        await _oversee(self, running)
 
     def _transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
         with self.connection.transaction():
             for call in calls:
+                self.watch.begin(call)
                 try:
                     self._call(call)
                 except (Exception, SystemExit) as error:
                     raise CallFailed(call, error) from error
-            for query, parameters in statements:
-                _check_effect(self.connection.execute(query, parameters))
+                finally:
+                    self.watch.end()
+            for statement in statements:
+                _check_effect(statement, self.connection.execute(statement.query, statement.parameters))
 
     def _call(self, events: Call) -> None:
+        if _is_detached(self.handler):
+            self.handler.function(**_arguments(self.handler, events, None))
+            return
         with ExitStack() as stack:
-            arguments = _arguments(self._handler, events, self.connection)
-            if "session" in self._handler.parameters:
+            arguments = _arguments(self.handler, events, self.connection)
+            if "session" in self.handler.parameters:
                 arguments["session"] = stack.enter_context(self._sessions.session())
-            self._handler.function(**arguments)
+            self.handler.function(**arguments)
         _check_transaction(self.connection)
 
 
@@ -163,7 +258,10 @@ class AsyncDelivery:
     """For async handlers."""
 
     def __init__(self, handler: AfterHandler) -> None:
-        self._handler = handler
+        self.handler = handler
+        self.watch = _Watch()
+        self._running: asyncio.Task[None] | None = None
+        self._overran = False
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._make_sessions = _session_maker(handler)
         self._sessions: Any = None
@@ -178,36 +276,73 @@ class AsyncDelivery:
         return self._connection is None or self._connection.closed
 
     async def open(self, dsn: str) -> None:
-        self._connection = await connections.connect_async(dsn, application_name=_application_name(self._handler))
+        self._connection = await connections.connect_async(dsn, application_name=_application_name(self.handler))
         await connections.settle_async(self._connection)
         if self._make_sessions is not None:
             self._sessions = self._make_sessions(self._connection)
             await self._sessions.prepare()
 
-    async def close(self) -> None:
+    async def close(self) -> bool:
+        stopped = await self._stop()
         if self._connection is not None:
             await self._connection.close()
+        return stopped
+
+    async def _stop(self) -> bool:
+        """Cancel the call that is under way; whether it ended."""
+        if self._running is None or self._running.done():
+            return True
+        self._running.cancel()
+        await asyncio.wait({self._running}, timeout=GRACE)
+        return self._running.done()
+
+    async def cut(self) -> None:
+        """Cancel the call."""
+        assert self._running is not None
+        self._overran = True
+        self._running.cancel()
 
     async def fetch(self, query: str, parameters: dict[str, Any]) -> list[Any]:
-        cursor = await connections.raw_cursor(self.connection).execute(query, parameters)
+        cursor = connections.raw_cursor(self.connection)
+        await cursor.execute(query, parameters)
         return await cursor.fetchall() if cursor.description else []
 
     async def transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
+        self._overran = False
+        self._running = asyncio.ensure_future(self._transact(calls, statements))
+        try:
+            await _oversee(self, self._running)
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+
+    async def _transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
         async with self.connection.transaction():
             for call in calls:
+                self.watch.begin(call)
                 try:
                     await self._call(call)
+                except asyncio.CancelledError:
+                    if not self._overran:
+                        raise
+                    too_late = TimeoutError(f"it did not return within {self.handler.timeout:g} s")
+                    raise CallFailed(call, too_late) from too_late
                 except (Exception, SystemExit) as error:
                     raise CallFailed(call, error) from error
-            for query, parameters in statements:
-                _check_effect(await self.connection.execute(query, parameters))
+                finally:
+                    self.watch.end()
+            for statement in statements:
+                _check_effect(statement, await self.connection.execute(statement.query, statement.parameters))
 
     async def _call(self, events: Call) -> None:
+        if _is_detached(self.handler):
+            await not_cancelling_us(self.handler.function(**_arguments(self.handler, events, None)))
+            return
         async with AsyncExitStack() as stack:
-            arguments = _arguments(self._handler, events, self.connection)
-            if "session" in self._handler.parameters:
+            arguments = _arguments(self.handler, events, self.connection)
+            if "session" in self.handler.parameters:
                 arguments["session"] = await stack.enter_async_context(self._sessions.session())
-            await not_cancelling_us(self._handler.function(**arguments))
+            await not_cancelling_us(self.handler.function(**arguments))
         _check_transaction(self.connection)
 
 
@@ -243,7 +378,19 @@ def _session_maker(handler: AfterHandler) -> Any:
     return session.AsyncSessionMaker if handler.is_async else session.SessionMaker
 
 
+def _is_detached(handler: AfterHandler) -> bool:
+    """Whether a handler can do nothing to its transaction, so that this need not be checked."""
+    return "conn" not in handler.parameters and "session" not in handler.parameters
+
+
 def _arguments(handler: AfterHandler, events: Call, connection: Any) -> dict[str, Any]:
     """What the handler asked for by name, but the session, which has a life of its own."""
-    supply = {"event": events[0], "events": list(events), "conn": connection}
-    return {name: supply[name] for name in handler.parameters if name in supply}
+    arguments: dict[str, Any] = {}
+    for name in handler.parameters:
+        if name == "event":
+            arguments[name] = events[0]
+        elif name == "events":
+            arguments[name] = list(events)
+        elif name == "conn":
+            arguments[name] = connection
+    return arguments

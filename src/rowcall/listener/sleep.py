@@ -68,15 +68,19 @@ class Sleep:
         if self._found or not self._reading:
             self._settled.set()
 
+    def wake(self, who: str) -> None:
+        """Wake one, if it waits."""
+        if (future := self._waiting.get(who)) is not None and not future.done():
+            future.set_result(None)
+
     def end(self) -> None:
         """Wake everybody who waits, and let nobody wait any more."""
         self._over = True
         self._wake()
 
     def _wake(self) -> None:
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_result(None)
+        for who in self._waiting:
+            self.wake(who)
 
     async def _have_all_read(self) -> bool:
         """Wake everybody who waits; whether any of them found something."""

@@ -1,9 +1,11 @@
-"""One subscription at work: read a slice, deliver it, retry what failed."""
+"""One subscription at work: deliver a slice, park what fails, retry it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -13,11 +15,12 @@ from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
-from rowcall.listener.delivery import Call, CallFailed, Delivery, NoEffect, Statement
+from rowcall.listener.delivery import Call, CallFailed, Delivery, NoEffect, Overran, Statement
 from rowcall.listener.parked import ParkedKeys
 from rowcall.listener.retry import MAX_ATTEMPTS, delay_after
-from rowcall.postgres.log import Cursor, LogReader, Slice
-from rowcall.selector import Topic
+from rowcall.listener.suspects import Process, Suspects
+from rowcall.postgres.claims import Claim
+from rowcall.postgres.log import Cursor, LogReader
 
 _QUERIES = resources.queries("delivery")
 _LOG = structlog.get_logger("rowcall")
@@ -28,92 +31,90 @@ SLICE = 500
 FIRST_SLICE = 20
 #: Seconds a slice should take at most: so long does a listener that was told to stop go on, and a transaction stay open.
 PATIENCE = 1.0
-#: Transactions that may go by before the cursor of a subscription with nothing to deliver is written down all the same:
-#: after a restart it is read from there, and the log cannot be pruned beyond it.
-STRIDE = 10_000
+
+#: What events failed with, by seq.
+Failures = dict[int | None, BaseException]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A parked event that can be tried again.
+
+    :ivar due: seconds until then.
+    :ivar lane: the lane it is at home in.
+    """
+
+    seq: int
+    attempts: int
+    due: float
+    lane: int
 
 
 class Subscription:
-    """Delivers one handler's events in order. Its claim on the subscription is a lock of the delivery's session."""
+    """Delivers one handler's events in order.
 
-    def __init__(self, handler: AfterHandler, topic: Topic, reader: LogReader, delivery: Delivery) -> None:
+    :ivar id: the subscription's, once its worker is enlisted.
+    """
+
+    def __init__(self, handler: AfterHandler, reader: LogReader, delivery: Delivery, process: Process) -> None:
         self._handler = handler
-        self._topic = topic
         self._reader = reader
         self._delivery = delivery
-        self._id: int | None = None
-        self._claimed = False
-        self._cursor = Cursor("")
-        self._written = self._cursor
         self._parked = ParkedKeys()
-        self._size = FIRST_SLICE
-
-    async def claim(self) -> bool:
-        """Take the subscription; whether it is ours now, or another process has it.
-
-        :raises UsageError: if there is no such subscription any more.
-        """
-        self._id, self._claimed = await self._found("claim", name=self.name)
-        self._cursor = self._written = Cursor(*await self._found("cursor", **self._mine(name=self.name)))
-        await self._reload_parked()
-        return self._claimed
-
-    async def _found(self, query: str, **parameters: Any) -> Any:
-        rows = await self._delivery.fetch(_QUERIES[query], parameters)
-        if not rows:
-            raise errors.UsageError(
-                f'There is no subscription {self.name} any more: "rowcall sync" creates it, from then on.'
-            )
-        return rows[0]
-
-    def _mine(self, **more: Any) -> dict[str, Any]:
-        return {"subscription": self._id, **more}
+        self._process = process
+        self._suspects = Suspects(process)
+        self.id = 0
 
     @property
     def name(self) -> str:
         return self._handler.name
 
-    async def read(self) -> Slice:
-        """The next slice. An empty one moves the cursor in memory only: reading on from the older one finds the same."""
-        part = await self._reader.read(self._cursor, self._topic, self._handler.selector, self._size)
-        if not part.events:
-            self._cursor = part.after
-            if self._claimed and self._cursor.transactions_since(self._written) >= STRIDE:
-                await self._deliver([], {}, part.after)
-        return part
+    async def load(self) -> None:
+        """Learn what is parked, and what processes died of."""
+        await self.reload_parked()
+        await self._suspects.load(self._delivery, self.id)
 
-    async def deliver(self, part: Slice) -> None:
-        """Deliver a slice, and with it, in one transaction, the cursor.
+    def _mine(self, **more: Any) -> dict[str, Any]:
+        return {"subscription": self.id, **more}
+
+    async def deliver(self, claim: Claim, events: Sequence[Event], start: Cursor, after: Cursor) -> None:
+        """Deliver consecutive events, and with them, in one transaction, the cursor.
 
         A failure rolls all of it back; then what came before the failing event is delivered, the event is parked, and what comes
         after is delivered. So an event is handled twice at most, however many others fail.
         """
         started = time.monotonic()
-        rest = [event for event in part.events if self._handler.selector.wants(event)]
-        if any(self._parked.block(event) for event in rest):
+        rest = events
+        if self._parked and any(self._parked.block(event) for event in rest):
             # Not behind what a person skipped meanwhile.
-            await self._reload_parked()
-        failures: dict[int | None, BaseException] = {}
+            await self.reload_parked()
+        failures: Failures = {}
         alone: set[int | None] = set()
+        if claim.careful or self._suspects:
+            failures = {event.seq: error for event in rest if (error := self._suspects.verdict(event.seq))}
+            alone = {event.seq for event in rest if claim.careful or event.seq in self._suspects}
         settled = False
         while not settled:
             group = _next_group(rest, failures, alone)
             settled = len(group) == len(rest)
             try:
-                await self._deliver(group, failures, part.after if settled else part.past(group[-1]))
+                await self._deliver(claim, group, failures, after if settled else start.past(group[-1].seq or 0))
             except Exception as error:  # noqa: BLE001 - a handler may fail in any way
                 settled = False
-                self._isolate(self._suspects(error, group, failures), error, failures, alone)
+                suspects = await self._suspected(error, claim, group, failures)
+                self._isolate(suspects, error, failures, alone)
             else:
                 rest = rest[len(group) :]
-        self._pace(len(part.events), time.monotonic() - started)
+        claim.careful = max(0, claim.careful - len(events))
+        self._pace(claim, len(events), time.monotonic() - started)
 
-    async def _deliver(self, group: Sequence[Event], failures: dict[int | None, BaseException], after: Cursor) -> None:
+    async def _deliver(self, claim: Claim, group: Sequence[Event], failures: Failures, after: Cursor) -> None:
         """One transaction: calls for the events that are free, parks for those that wait or have failed, the cursor."""
         parked = self._parked.copy()
         parks: list[Statement] = []
-        free: list[Event] = []
-        for event in group:
+        untroubled = not (parked or failures)
+        free = list(group) if untroubled else []
+        for event in () if untroubled else group:
             if parked.block(event):
                 parks.append(self._park(event, None))
             elif event.seq in failures:
@@ -122,22 +123,44 @@ class Subscription:
                 free.append(event)
                 continue
             parked.add(event)
-        position = self._mine(lower=after.lower, upper=after.upper, last_seq=after.last_seq, delivered=len(free))
-        await self._delivery.transact(self._calls(free), [*parks, (_QUERIES["advance"], position)])
-        self._cursor = self._written = after
+        advance = Statement(_QUERIES["advance"], claim.position(after, len(free)))
+        async with self._on_record(claim, free):
+            cleared = self._suspects.among(group)
+            await self._delivery.transact(self._calls(free), [*parks, *self._clear(cleared), advance])
+        claim.cursor = claim.written = after
+        self._suspects.forget(cleared)
         self._parked = parked
+
+    @asynccontextmanager
+    async def _on_record(self, claim: Claim, events: Sequence[Event]) -> AsyncIterator[None]:
+        """After a process died: have on record which event is tried, in case that is the one."""
+        seqs = [event.seq for event in events if claim.careful or event.seq in self._suspects]
+        if not seqs:
+            yield
+            return
+        async with self._process.alone:
+            statement = self._suspects.mark(self.id, seqs)
+            await self._delivery.fetch(statement.query, statement.parameters)
+            yield
+
+    def _clear(self, seqs: Sequence[int | None]) -> list[Statement]:
+        if not seqs:
+            return []
+        return [Statement(_QUERIES["clear_suspects"], self._mine(seqs=list(seqs)), required=False)]
 
     def _calls(self, events: Sequence[Event]) -> list[Call]:
         size = self._handler.batch
         return [events[start : start + size] for start in range(0, len(events), size)]
 
-    def _suspects(
-        self, error: Exception, group: Sequence[Event], failures: dict[int | None, BaseException]
+    async def _suspected(
+        self, error: Exception, claim: Claim, group: Sequence[Event], failures: Failures
     ) -> Sequence[Event]:
         """The events one of which made a transaction fail.
 
         :raises Unreachable: if it failed because the connection is gone.
         """
+        if isinstance(error, Overran):
+            await self._give_up(error)
         if self._delivery.lost:
             raise errors.Unreachable(f"The connection of {self.name} was lost: {describe(error)}.") from error
         if isinstance(error, errors.RowcallError):
@@ -150,13 +173,24 @@ class Subscription:
             raise error
         return called
 
-    def _isolate(
-        self,
-        suspects: Sequence[Event],
-        error: Exception,
-        failures: dict[int | None, BaseException],
-        alone: set[int | None],
-    ) -> None:
+    async def _give_up(self, overran: Overran) -> None:
+        """A call that had to be cut with its connection: on record it counts as failed, or as to be tried event by event.
+
+        :raises Unreachable: always: the connections are made anew.
+        :raises Stuck: if the process has to.
+        """
+        seqs = [event.seq for event in overran.call]
+        told = str(overran) if len(seqs) == 1 else None
+        # By the reader's connection; by another name, because what a process left of itself does not count.
+        statement = self._suspects.mark(self.id, seqs, told)
+        parameters = statement.parameters | {"process": "cut"}
+        await self._reader.fetch(statement.query, parameters)
+        _LOG.warning("cut", handler=self.name, seq=seqs[0], events=len(seqs), error=str(overran))
+        if overran.stuck:
+            raise errors.Stuck(f"Handler {self.name}: {overran} and cannot be stopped, but with its process.")
+        raise errors.Unreachable(f"The connection of {self.name} was ended: {overran}.")
+
+    def _isolate(self, suspects: Sequence[Event], error: Exception, failures: Failures, alone: set[int | None]) -> None:
         if len(suspects) > 1:
             alone |= {event.seq for event in suspects}
             return
@@ -164,58 +198,76 @@ class Subscription:
         failures[event.seq] = cause = _cause(error)
         _LOG.warning("parked", handler=self.name, seq=event.seq, error=describe(cause))
 
-    def _pace(self, events: int, seconds: float) -> None:
+    def _pace(self, claim: Claim, events: int, seconds: float) -> None:
         """Larger slices while they take little time, smaller ones when they take long."""
         if seconds > PATIENCE:
-            self._size = max(1, self._size // 2)
-        elif events == self._size and seconds < PATIENCE / 4:
-            self._size = min(SLICE, self._size * 2)
+            claim.size = max(1, claim.size // 2)
+        elif events == claim.size and seconds < PATIENCE / 4:
+            claim.size = min(SLICE, claim.size * 2)
 
     def _park(self, event: Event, error: BaseException | None) -> Statement:
-        return _QUERIES["park"], self._mine(
+        parameters = self._mine(
             seq=event.seq,
             relation=event.relation,
             key=event.raw_key.decode() if event.raw_key else None,
             next_key=event.raw_next_key.decode() if event.raw_next_key else None,
             attempts=0 if error is None else 1,
+            dead=isinstance(error, errors.ProcessDied),
             delay=0.0 if error is None else delay_after(1, error),
             error=None if error is None else describe(error),
         )
+        return Statement(_QUERIES["park"], parameters)
 
-    async def heads(self) -> list[tuple[int, int, float]]:
-        """Seq, attempts and seconds until the next one, of the parked events that can be tried again, soonest first."""
-        return await self._delivery.fetch(_QUERIES["heads"], self._mine()) if self._parked else []
+    async def heads(self, lanes: Sequence[int]) -> list[Head]:
+        """The parked events of some lanes that can be tried again, soonest first."""
+        if not self._parked:
+            return []
+        return [Head(*row) for row in await self._delivery.fetch(_QUERIES["heads"], self._mine(lanes=list(lanes)))]
 
-    async def retry(self, heads: Sequence[tuple[int, int, float]]) -> None:
-        """Deliver the parked events whose time has come, each in a transaction of its own."""
-        due = sorted((seq, attempts) for seq, attempts, _ in takewhile(lambda head: head[2] <= 0, heads))
-        events = await self._reader.by_seq([seq for seq, _ in due])
-        for seq, attempts in due:
-            await self._retry(events[seq], attempts + 1)
-        await self._reload_parked()
+    async def retry(self, heads: Sequence[Head], claims: dict[int, Claim]) -> None:
+        """Deliver the parked events whose time has come, each in a transaction of its own.
 
-    async def _reload_parked(self) -> None:
+        :param claims: by lane.
+        """
+        due = sorted(takewhile(lambda head: head.due <= 0, heads), key=lambda head: head.seq)
+        events = await self._reader.by_seq([head.seq for head in due])
+        for head in due:
+            await self._retry(events[head.seq], head.attempts + 1, claims[head.lane])
+        await self.reload_parked()
+
+    async def reload_parked(self) -> None:
+        """Learn anew which keys have something parked."""
         self._parked = ParkedKeys(await self._delivery.fetch(_QUERIES["parked_keys"], self._mine()))
 
-    async def _retry(self, event: Event, attempts: int) -> None:
+    async def _retry(self, event: Event, attempts: int, claim: Claim) -> None:
+        if verdict := self._suspects.verdict(event.seq):
+            await self._failed_again(event, attempts, verdict)
+            return
         done = [
-            (_QUERIES["delivered_late"], self._mine(seq=event.seq)),
-            (_QUERIES["count_delivered"], self._mine(delivered=1)),
+            Statement(_QUERIES["delivered_late"], self._mine(seq=event.seq)),
+            Statement(_QUERIES["count_delivered"], {"cursor": claim.id, "epoch": claim.epoch}),
         ]
         try:
-            await self._delivery.transact([[event]], done)
+            async with self._on_record(claim, [event]):
+                done += self._clear(self._suspects.among([event]))
+                await self._delivery.transact([[event]], done)
         except NoEffect:
-            _LOG.warning("skipped while it was tried, so rolled back", handler=self.name, seq=event.seq)
+            _LOG.warning("skipped or taken over while it was tried, so rolled back", handler=self.name, seq=event.seq)
         except Exception as error:  # noqa: BLE001 - a handler may fail in any way
-            self._suspects(error, [event], {})
+            await self._suspected(error, claim, [event], {})
             await self._failed_again(event, attempts, _cause(error))
+        else:
+            self._suspects.forget([event.seq])
 
     async def _failed_again(self, event: Event, attempts: int, error: BaseException) -> None:
-        dead = attempts >= MAX_ATTEMPTS
+        dead = attempts >= MAX_ATTEMPTS or isinstance(error, errors.ProcessDied)
         failed = self._mine(
             seq=event.seq, attempts=attempts, dead=dead, delay=delay_after(attempts, error), error=describe(error)
         )
         await self._delivery.fetch(_QUERIES["failed_again"], failed)
+        for statement in self._clear([event.seq]) if event.seq in self._suspects else []:
+            await self._delivery.fetch(statement.query, statement.parameters)
+        self._suspects.forget([event.seq])
         log = _LOG.error if dead else _LOG.warning
         what = "dead letter" if dead else "failed again"
         log(what, handler=self.name, seq=event.seq, attempts=attempts, error=describe(error))
@@ -226,11 +278,9 @@ class Subscription:
         return row  # type: ignore[no-any-return]
 
 
-def _next_group(
-    rest: Sequence[Event], failures: dict[int | None, BaseException], alone: set[int | None]
-) -> Sequence[Event]:
+def _next_group(rest: Sequence[Event], failures: Failures, alone: set[int | None]) -> Sequence[Event]:
     """The events for the next transaction: up to one that failed, before those that have to be tried alone, or one of those."""
-    for index, event in enumerate(rest):
+    for index, event in enumerate(rest) if failures or alone else ():
         if event.seq in failures:
             return rest[: index + 1]
         if event.seq in alone:

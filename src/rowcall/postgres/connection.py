@@ -163,6 +163,16 @@ async def connect_async(
     return connection
 
 
+def terminate(dsn: str, pid: int) -> None:
+    """End a session of this login's, over a connection of its own.
+
+    :param pid: of the server's process.
+    :raises Unreachable: if there is no connection to be had.
+    """
+    with connect(dsn) as connection:
+        connection.execute("select pg_terminate_backend(%s)", (pid,))
+
+
 #: A listener's connections may have nothing to do for days.
 _STAY = "set idle_session_timeout = 0"
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from rowcall.event import Event, Layout, decoder
+
+_NEW: Callable[[type[Event]], Event] = object.__new__
 
 
 @dataclass(slots=True)
@@ -43,25 +45,31 @@ class Layouts:
         layouts = self._layouts.get(relation)
         if not layouts:
             return Layout("", {}, ())
-        if seq is None:
+        # Nearly always the newest one.
+        if seq is None or seq >= self._since[relation][-1]:
             return layouts[-1]
         return layouts[max(0, bisect_right(self._since[relation], seq) - 1)]
 
     def event(self, row: tuple[Any, ...]) -> Event:
-        """An event from a row of the log: seq, xid, at, relation, operation, key, next_key, old, new, actor, context."""
+        """An event from a row of the log: seq, xid (as int), at, relation, operation, key, next_key, old, new, actor, context."""
         seq, xid, at, relation, operation, key, next_key, old, new, actor, context = row
-        return Event(
-            seq,
-            int(xid),
-            at,
-            operation,
-            actor,
-            msgspec.json.decode(context) if context else {},
-            f"{self.installation}-{seq}",
-            self.at(relation, seq),
-            key,
-            old,
-            new,
-            relation,
-            next_key,
+        event = _NEW(Event)
+        # Past the frozen dataclass's own __init__, which takes longer than everything else about an event together.
+        event.__dict__.update(
+            {
+                "seq": seq,
+                "xid": xid,
+                "at": at,
+                "operation": operation,
+                "actor": actor,
+                "context": msgspec.json.decode(context) if context else {},
+                "id": f"{self.installation}-{seq}",
+                "layout": self.at(relation, seq),
+                "raw_key": key,
+                "raw_old": old,
+                "raw_new": new,
+                "relation": relation,
+                "raw_next_key": next_key,
+            }
         )
+        return event

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Any, Literal
 
 import psycopg
 
@@ -16,19 +17,33 @@ from rowcall.selector import Selector, Topic
 
 _QUERIES = resources.queries("log")
 
+#: The lanes of a subscription, see functions/lane_v1.sql.
+LANES = 16
+ALL_LANES = tuple(range(LANES))
+
+#: A stretch of the log that is read before the windows go on, see tables/subscription_v1.sql.
+Stage = Literal["backfill", "replay", "restored"]
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a subscription has read.
+    """How far some lanes of a subscription have read.
 
     The window holds what is visible in ``upper`` and not in ``lower``, in seq order, delivered up to ``last_seq``;
     ``upper`` is None between windows. Snapshots are PostgreSQL's ``pg_snapshot`` as text, ``xmin:xmax:xip,…``. The idea of
     batches between two snapshots is PgQ's; here any reader takes its own, without a ticker.
+
+    :ivar number: how many windows were opened. The lanes of a subscription walk through the same ones.
+    :ivar stage: what is read before the windows go on: the log after ``stage_seq`` up to ``stage_until``.
     """
 
     lower: str
     upper: str | None = None
     last_seq: int = 0
+    number: int = 0
+    stage: Stage | None = None
+    stage_seq: int = 0
+    stage_until: int = 0
 
     def unseen(self) -> dict[str, Any]:
         """The transactions that ``lower`` does not see: all from xmax on, and those running while it was taken."""
@@ -39,6 +54,30 @@ class Cursor:
         """How many transactions began between an earlier cursor's place in the log and this one's."""
         return int(self.lower.split(":")[1]) - int(earlier.lower.split(":")[1])
 
+    @property
+    def place(self) -> tuple[bool, int, float]:
+        """Where it is on the way that all lanes of a subscription go, to be compared."""
+        if self.stage is not None:
+            return False, 0, self.stage_seq
+        return True, self.number, inf if self.upper is None else self.last_seq
+
+    def past(self, seq: int) -> Cursor:
+        """The same once what it reads now is delivered up to ``seq``."""
+        return replace(self, last_seq=seq) if self.stage is None else replace(self, stage_seq=seq)
+
+    def opened(self, upper: str) -> Cursor:
+        """The same in its next window, unless it is in one already or in a stage."""
+        if self.upper is not None or self.stage is not None:
+            return self
+        return replace(self, upper=upper, last_seq=0, number=self.number + 1)
+
+    def finished(self) -> Cursor:
+        """The same once its window or its stage is delivered."""
+        if self.stage is not None:
+            return replace(self, stage=None, stage_seq=0, stage_until=0)
+        assert self.upper is not None
+        return Cursor(self.upper, number=self.number)
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -46,16 +85,20 @@ class Slice:
 
     :ivar start: the cursor within the window, before them.
     :ivar after: the cursor once all of them are delivered.
+    :ivar opened: whether the window was opened already, by these lanes or others.
+    :ivar concerns: of each event that concerns more lanes than one, by seq, which: its home first.
     """
 
     events: Sequence[Event]
     start: Cursor
     after: Cursor
+    opened: bool = True
+    concerns: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def past(self, event: Event) -> Cursor:
         """The cursor once the events up to this one are delivered."""
         assert event.seq is not None
-        return replace(self.start, last_seq=event.seq)
+        return self.start.past(event.seq)
 
 
 class LogReader:
@@ -72,6 +115,9 @@ class LogReader:
     @classmethod
     async def over(cls, connection: psycopg.AsyncConnection[Any]) -> LogReader:
         """A reader over a connection of its own."""
+        # To plan a query takes longer than to read a few events by it.
+        await connection.execute("set plan_cache_mode = force_generic_plan")
+        connection.prepare_threshold = 0
         # Without statistics the planner takes a third of the log for new and would scan it all.
         await connection.execute("set enable_seqscan = off")
         # Before PostgreSQL 18 that makes every plan look dear enough to be compiled, for a second each time.
@@ -90,40 +136,66 @@ class LogReader:
 
     async def refresh_layouts(self) -> None:
         """Learn what the images mean, again."""
-        [(mark,)] = await self._fetch(_QUERIES["layout_mark"], {})
-        self._layouts.load(await self._fetch(_QUERIES["layouts"], {}), mark)
+        [(mark,)] = await self.fetch(_QUERIES["layout_mark"], {})
+        self._layouts.load(await self.fetch(_QUERIES["layouts"], {}), mark)
 
-    async def _fetch(self, query: str, parameters: dict[str, Any]) -> list[Any]:
+    async def fetch(self, query: str, parameters: dict[str, Any]) -> list[Any]:
+        """Rows of a statement in a transaction of its own, json values as bytes."""
         cursor = connections.raw_cursor(self._connection)
         await cursor.execute(query, parameters, binary=True)
-        return await cursor.fetchall()  # type: ignore[no-any-return]
+        return await cursor.fetchall() if cursor.description else []
 
-    async def read(self, cursor: Cursor, topic: Topic, selector: Selector, limit: int) -> Slice:
-        """The next slice for a cursor: up to ``limit`` events of the topic that the selector wants."""
+    async def read(
+        self, subscription: int, lanes: Sequence[int], cursor: Cursor, topic: Topic, selector: Selector, *, limit: int
+    ) -> Slice:
+        """The next slice for some lanes of a subscription: up to ``limit`` events of the topic that the selector wants."""
         parameters = cursor.unseen() | {
+            "subscription": subscription,
+            "lanes": None if len(lanes) == LANES else list(lanes),
+            # All lanes together need nobody's windows.
+            "number": None if len(lanes) == LANES else cursor.number + 1,
             "upper": cursor.upper,
             "last_seq": cursor.last_seq,
+            "stage": cursor.stage,
+            "stage_seq": cursor.stage_seq,
+            "stage_until": cursor.stage_until,
             "schema": topic.schema,
             "table": topic.table,
             "operations": list(selector.operations),
             "columns": list(selector.columns) or None,
             "limit": limit,
         }
-        query = _QUERIES["new_window" if cursor.upper is None else "next_slice"]
-        rows = await self._fetch(query, parameters)
-        return await self._slice(cursor, rows, limit)
-
-    async def _slice(self, cursor: Cursor, rows: list[Any], limit: int) -> Slice:
-        found = [row[2:] for row in rows if row[2] is not None]
+        rows = await self.fetch(_QUERIES[_query(cursor)], parameters)
         if rows and rows[0][1] != self._layouts.mark:
             await self.refresh_layouts()
-        upper = rows[0][0] if rows else cursor.upper
-        assert upper is not None
-        start = Cursor(cursor.lower, upper, cursor.last_seq)
-        after = Cursor(upper) if len(found) < limit else replace(start, last_seq=found[-1][0])
-        return Slice([self._layouts.event(row) for row in found], start, after)
+        return self._slice(cursor, rows, limit)
+
+    def _slice(self, cursor: Cursor, rows: list[Any], limit: int) -> Slice:
+        found = [row for row in rows if row[3] is not None]
+        start = cursor.opened(rows[0][0]) if rows else cursor
+        after = start.finished() if len(found) < limit else start.past(found[-1][3])
+        concerns: dict[int, Sequence[int]] = {}
+        if found and found[0][-2] is not None:
+            concerns = {row[3]: lanes for row in found if (lanes := _concerned(row[8], *row[-2:]))}
+        events = [self._layouts.event(row[3:-2]) for row in found]
+        return Slice(events, start, after, not rows or rows[0][2], concerns)
 
     async def by_seq(self, seqs: Sequence[int]) -> dict[int, Event]:
         """Events by their place."""
-        rows = await self._fetch(_QUERIES["by_seq"], {"seqs": list(seqs)})
+        rows = await self.fetch(_QUERIES["by_seq"], {"seqs": list(seqs)})
         return {row[0]: self._layouts.event(row) for row in rows}
+
+
+def _query(cursor: Cursor) -> str:
+    if cursor.stage is not None:
+        return "stage_slice"
+    return "new_window" if cursor.upper is None else "next_slice"
+
+
+def _concerned(key: bytes | None, lane: int | None, next_lane: int | None) -> Sequence[int]:
+    """The lanes that an event concerns, if they are several: a truncate all, one that changed its row's key two."""
+    if lane is None:
+        return ()
+    if key is None:
+        return ALL_LANES
+    return () if next_lane in (None, lane) else (lane, next_lane)

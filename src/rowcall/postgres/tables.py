@@ -37,10 +37,21 @@ def resolve(connection: psycopg.Connection[Any], name: str) -> Table:
 
     :raises UsageError: if there is none.
     """
-    quoted = identifiers.qualified(*identifiers.split(name))
-    row = connection.execute(_QUERIES["resolve"], {"name": quoted}).fetchone()
+    row = connection.execute(*reference(name)).fetchone()
+    return resolved(row, name, connection.info.dbname)
+
+
+def reference(name: str) -> tuple[str, dict[str, Any]]:
+    """The query, with its parameters, for the table a name means."""
+    return _QUERIES["resolve"], {"name": identifiers.qualified(*identifiers.split(name))}
+
+
+def resolved(row: tuple[Any, ...] | None, name: str, database: str) -> Table:
+    """The table that the query found.
+
+    :raises UsageError: if there is none.
+    """
     if row is None:
-        database = connection.info.dbname
         raise errors.UsageError(
             f"There is no table {name} in database {database}: create it first, or correct the name or the search_path."
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
@@ -46,13 +47,23 @@ class _AsyncJoined(_Joined):
         """Nothing: the connection stays the delivery's."""
 
 
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Raise the driver's own errors, by which a listener knows an outage, where SQLAlchemy wraps them."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise error.orig or error from None
+
+
 class SessionMaker:
     """Makes sessions over one psycopg connection; built while no transaction is open on it."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._engine = create_engine("postgresql+psycopg://", creator=lambda: _Joined(connection), **_ENGINE_OPTIONS)
         # The dialect looks around on its first connection; better here than inside a handler's transaction.
-        self._engine.connect().close()
+        with _unwrapped():
+            self._engine.connect().close()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -75,8 +86,9 @@ class AsyncSessionMaker:
 
     async def prepare(self) -> None:
         """Let the dialect look around on its first connection."""
-        async with self._engine.connect():
-            pass
+        with _unwrapped():
+            async with self._engine.connect():
+                pass
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

@@ -1,0 +1,86 @@
+-- Who delivers which lanes of which subscription. See tables/subscription_v1.sql.
+
+-- name: enlist
+-- Locks before it is seen by anybody: that the subscription is in use, so that nobody drops it, and that this worker is alive. The
+-- locks belong to the session that delivers: when that ends, so does the claim, and nothing more can commit.
+with drawn as (
+  select s.id as subscription, nextval(pg_get_serial_sequence('rowcall.worker', 'id'))::integer as worker
+  from rowcall.subscription as s where s.name = %(name)s
+), locked as (
+  select d.*, case when %(locked)s
+    then pg_try_advisory_lock_shared(1383036772, d.subscription) and pg_try_advisory_lock(1383036774, d.worker) else true end as free
+  from drawn as d
+), enlisted as (
+  insert into rowcall.worker (id, subscription, lanes, process, locked, pid, backend_start)
+  select l.worker, l.subscription, %(lanes)s, %(process)s, %(locked)s, a.pid, a.backend_start
+  from locked as l cross join pg_stat_activity as a
+  where l.free and a.pid = pg_backend_pid()
+  returning id
+)
+select l.subscription, (select id from enlisted) from locked as l;
+
+-- name: beat
+-- Says that these workers are alive, and tells each of them which others of its subscription are, with the most lanes they
+-- take, and who has how many lanes.
+with seen as (
+  update rowcall.worker set seen_at = clock_timestamp() where id = any (%(workers)s) returning id, subscription
+)
+select s.id,
+  (select jsonb_agg(jsonb_build_array(w.id, w.lanes))
+   from rowcall.worker as w
+   where w.subscription = s.subscription
+     and (w.id = s.id or exists (select from rowcall.live_worker as l where l.id = w.id))),
+  (select jsonb_agg(jsonb_build_array(c.owner, cardinality(c.lanes))) from rowcall.cursor as c where c.subscription = s.subscription)
+from seen as s;
+
+-- name: end_dead
+-- Ends the sessions of dead workers, and waits for it: one that is frozen holds its locks until then.
+select w.process, pg_terminate_backend(a.pid, 1000)
+from rowcall.worker as w
+join pg_stat_activity as a on a.pid = w.pid and a.backend_start = w.backend_start
+where w.subscription = %(subscription)s and w.locked and not exists (select from rowcall.live_worker as l where l.id = w.id);
+
+-- name: claim
+select cursor, left_behind from rowcall.claim_v1(%(worker)s, %(most)s);
+
+-- name: release
+select rowcall.release_v1(%(worker)s, %(kept)s);
+
+-- name: merge
+select rowcall.merge_v1(%(worker)s);
+
+-- name: mine
+select id, lanes, epoch, lower::text, upper::text, last_seq, number, stage::text, stage_seq, stage_until
+from rowcall.cursor where owner = %(worker)s order by id;
+
+-- name: all
+select id, lanes, epoch, lower::text, upper::text, last_seq, number, stage::text, stage_seq, stage_until
+from rowcall.cursor where subscription = %(subscription)s order by id;
+
+-- name: is_enlisted
+select exists (select from rowcall.worker where id = %(worker)s),
+  exists (select from rowcall.subscription where id = %(subscription)s and name = %(name)s);
+
+-- name: open_window
+-- The next window of lanes that are apart: whose it is if another worker opened it first.
+insert into rowcall.window (subscription, number, upper) values (%(subscription)s, %(number)s, %(upper)s)
+on conflict do nothing returning number;
+
+-- name: prune_windows
+delete from rowcall.window as w
+where w.subscription = %(subscription)s
+  and w.number <= (select min(c.number) from rowcall.cursor as c where c.subscription = %(subscription)s);
+
+-- name: suspects
+-- What was being handled when its process died. What this process itself was at when it lost its connection is none of them.
+with cleared as (
+  delete from rowcall.suspect where subscription = %(subscription)s and process = %(process)s and error is null
+)
+select seq, tries, error from rowcall.suspect
+where subscription = %(subscription)s and not (process = %(process)s and error is null);
+
+-- name: suspect
+insert into rowcall.suspect as s (subscription, seq, process, error)
+select %(subscription)s, seq, %(process)s, %(error)s from unnest(%(seqs)s::bigint[]) as u (seq)
+on conflict (subscription, seq) do update
+set tries = s.tries + 1, process = excluded.process, error = coalesce(excluded.error, s.error);

@@ -1,0 +1,346 @@
+"""One subscription in one process: which of its lanes it has, where they are, and how those that are apart meet.
+
+Lanes at one place are read together, as one claim. Where other workers have the other lanes, all walk through the same windows,
+so that an event which concerns lanes of several, a truncate or a change of a row's key, has the same place for each of them: there
+they wait for each other, and the one in whose lane the event is at home delivers it. As all have the same order, the first such
+event in it waits for nobody who waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import structlog
+
+from rowcall import errors
+from rowcall.event import Event
+from rowcall.handler import AfterHandler
+from rowcall.listener.delivery import Delivery, NoEffect
+from rowcall.listener.lanes import Roll
+from rowcall.listener.subscription import FIRST_SLICE, SLICE, Head, Subscription
+from rowcall.listener.suspects import Process
+from rowcall.postgres.claims import QUERIES, Claim
+from rowcall.postgres.log import LANES, Cursor, LogReader, Slice
+from rowcall.selector import Topic
+
+_LOG = structlog.get_logger("rowcall")
+
+#: Transactions that may go by before the cursor of a subscription with nothing to deliver is written down all the same:
+#: after a restart it is read from there, and the log cannot be pruned beyond it.
+STRIDE = 10_000
+#: The same for lanes that are apart, which read all that again each time until somebody opens a window.
+SHORT_STRIDE = 1_000
+#: Seconds between looks at whether the others have come to where lanes meet.
+MEETING = 0.02
+#: Windows of lanes that are apart, after which those that all are through with are forgotten.
+PRUNE_EVERY = 100
+
+
+class Worker:
+    """Reads and delivers the lanes it has of a subscription."""
+
+    def __init__(
+        self, handler: AfterHandler, topic: Topic, reader: LogReader, delivery: Delivery, *, process: Process, most: int
+    ) -> None:
+        self.subscription = Subscription(handler, reader, delivery, process)
+        self.id: int | None = None
+        self._handler = handler
+        self._topic = topic
+        self._reader = reader
+        self._delivery = delivery
+        self._process = process
+        self._most = most
+        self._roll: Roll | None = None
+        self._called = asyncio.Event()
+        self._claims: dict[int, Claim] = {}
+        self._meeting: dict[int, Slice] = {}
+        self._opened = 0
+        self._reading: dict[int, tuple[Cursor, asyncio.Task[Slice]]] = {}
+
+    @property
+    def name(self) -> str:
+        return self._handler.name
+
+    @property
+    def lanes(self) -> list[int]:
+        """The lanes it has."""
+        return [lane for claim in self._claims.values() for lane in claim.lanes]
+
+    async def enlist(self, *, locked: bool) -> bool:
+        """Become a worker of the subscription; whether that could be, or somebody is about to drop it.
+
+        :raises UsageError: if there is no such subscription any more.
+        """
+        parameters = {"name": self.name, "lanes": self._most, "process": self._process.name, "locked": locked}
+        rows = await self._delivery.fetch(QUERIES["enlist"], parameters)
+        if not rows:
+            raise errors.UsageError(
+                f'There is no subscription {self.name} any more: "rowcall sync" creates it, from then on.'
+            )
+        [(self.subscription.id, self.id)] = rows
+        await self.subscription.load()
+        return self.id is not None
+
+    async def leave(self) -> None:
+        """Give up all lanes in good order."""
+        if self.id is not None:
+            await self._delivery.fetch(QUERIES["release"], {"worker": self.id, "kept": 0})
+            self.id = None
+            self._claims.clear()
+
+    def take(self, roll: Roll) -> bool:
+        """Hear who is there; whether that asks for something to be done."""
+        assert self.id is not None
+        surplus = roll.surplus(self.id)
+        asked = roll.has_left_behind() or surplus > 0 or (surplus < 0 and roll.has_free())
+        self._roll = roll if asked else None
+        self._called.set()
+        return asked
+
+    async def until_called(self) -> None:
+        """Return once it has heard who is there."""
+        await self._called.wait()
+
+    async def rearrange(self) -> None:
+        """Take lanes that nobody has, and give some up if others have too few."""
+        roll, self._roll = self._roll, None
+        if roll is None or self.id is None:
+            return
+        if roll.has_left_behind():
+            await self._end_dead()
+            await self._claim(roll)
+        elif roll.surplus(self.id) > 0:
+            await self._delivery.fetch(QUERIES["release"], {"worker": self.id, "kept": roll.share(self.id)})
+            await self._reload()
+        else:
+            await self._claim(roll)
+
+    async def _end_dead(self) -> None:
+        try:
+            rows = await self._delivery.fetch(QUERIES["end_dead"], {"subscription": self.subscription.id})
+        except psycopg.errors.InsufficientPrivilege as error:
+            # Fenced off all the same; but what it locked stays locked as long as it is frozen.
+            _LOG.warning("a frozen worker's session could not be ended", handler=self.name, error=str(error))
+            return
+        for process, _ in rows:
+            _LOG.warning("ended the session of a worker that was not seen for long", handler=self.name, process=process)
+
+    async def _claim(self, roll: Roll) -> None:
+        assert self.id is not None
+        parameters = {"worker": self.id, "most": roll.share(self.id)}
+        left_behind = dict(await self._delivery.fetch(QUERIES["claim"], parameters))
+        await self._reload()
+        for cursor, process in left_behind.items():
+            if process is not None and cursor in self._claims:
+                self._claims[cursor].careful = SLICE
+                _LOG.warning("took over", handler=self.name, lanes=len(self._claims[cursor].lanes), process=process)
+        await self.subscription.load()
+
+    async def _reload(self) -> None:
+        """Learn anew which lanes are ours; those that have not changed hands stay where they are in memory."""
+        self.forget()
+        rows = await self._delivery.fetch(QUERIES["mine"], {"worker": self.id})
+        known, self._claims = self._claims, {}
+        self._meeting.clear()
+        for row in rows:
+            claim = Claim.of(row, FIRST_SLICE)
+            before = known.get(claim.id)
+            same = before is not None and (before.epoch, before.lanes) == (claim.epoch, claim.lanes)
+            if before is not None:
+                claim.size, claim.careful = before.size, before.careful
+            self._claims[claim.id] = before if before is not None and same else claim
+
+    async def read(self) -> tuple[Claim, Slice] | None:
+        """The next slice of the lanes that are behind the others; None if there is nothing to read."""
+        await self._merge()
+        for claim in sorted(self._claims.values(), key=lambda claim: claim.cursor.place):
+            if claim.id not in self._meeting and (part := await self._next(claim)):
+                return claim, part
+        if self._meeting:
+            await asyncio.sleep(MEETING)
+            cursor, part = next(iter(self._meeting.items()))
+            return self._claims[cursor], part
+        return None
+
+    async def _next(self, claim: Claim) -> Slice | None:
+        """The next slice of a claim. Empty ones move the cursor in memory only: reading on from the older one finds the same."""
+        while True:
+            between = claim.cursor.upper is None and claim.cursor.stage is None
+            part = await self._ahead(claim)
+            if part.events:
+                if part.opened or _has_all(claim) or await self._open_window(part.start):
+                    self._read_ahead(claim, part)
+                    return part
+                continue
+            if between and not part.opened:
+                await self._pass_by(claim, part)
+                return None
+            claim.cursor = part.after
+            if claim.cursor.stage != claim.written.stage:
+                await self._write(claim, claim.cursor)
+
+    def _read_ahead(self, claim: Claim, part: Slice) -> None:
+        """While a slice is delivered, read the next one of the same window."""
+        if part.after.upper is not None or part.after.stage is not None:
+            reading = asyncio.ensure_future(self._look(claim, part.after, claim.size))
+            # What it failed with concerns nobody unless it is awaited.
+            reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._reading[claim.id] = part.after, reading
+
+    async def _ahead(self, claim: Claim) -> Slice:
+        """The slice that was read ahead, if it is the next one."""
+        cursor, reading = self._reading.pop(claim.id, (None, None))
+        if reading is not None:
+            if cursor == claim.cursor:
+                return await reading
+            reading.cancel()
+        return await self._look(claim, claim.cursor, claim.size)
+
+    def forget(self) -> None:
+        """Nothing that was read ahead is wanted any more."""
+        for _, reading in self._reading.values():
+            reading.cancel()
+        self._reading.clear()
+
+    async def _look(self, claim: Claim, cursor: Cursor, limit: int) -> Slice:
+        return await self._reader.read(
+            self.subscription.id, claim.lanes, cursor, self._topic, self._handler.selector, limit=limit
+        )
+
+    async def _open_window(self, start: Cursor) -> bool:
+        """Have the other lanes read by the same window; whether it is ours, or another was opened first."""
+        parameters = {"subscription": self.subscription.id, "number": start.number, "upper": start.upper}
+        opened = bool(await self._reader.fetch(QUERIES["open_window"], parameters))
+        self._opened += opened
+        if self._opened >= PRUNE_EVERY:
+            self._opened = 0
+            await self._reader.fetch(QUERIES["prune_windows"], {"subscription": self.subscription.id})
+        return opened
+
+    async def _pass_by(self, claim: Claim, part: Slice) -> None:
+        """Nothing is there now. Lanes that are apart stay at the last window that they know to be everybody's."""
+        if _has_all(claim):
+            claim.cursor = part.after
+            if claim.cursor.transactions_since(claim.written) >= STRIDE:
+                await self._write(claim, claim.cursor)
+        elif part.after.transactions_since(claim.cursor) >= SHORT_STRIDE and await self._open_window(part.start):
+            await self._write(claim, part.after)
+
+    async def _write(self, claim: Claim, cursor: Cursor) -> None:
+        await self.deliver(claim, Slice((), claim.cursor, cursor))
+
+    async def _merge(self) -> None:
+        """Read lanes together again that have come to the same place."""
+        places = {claim.cursor for claim in self._claims.values()}
+        if len(places) == len(self._claims):
+            return
+        for claim in self._claims.values():
+            if claim.cursor != claim.written:
+                await self._write(claim, claim.cursor)
+        await self._delivery.fetch(QUERIES["merge"], {"worker": self.id})
+        await self._reload()
+
+    async def deliver(self, claim: Claim, part: Slice) -> None:
+        """Deliver a slice, up to where lanes of others have to be met."""
+        try:
+            await self._deliver(claim, part)
+        except NoEffect:
+            await self._check_enlisted()
+            await self._reload()
+
+    async def _deliver(self, claim: Claim, part: Slice) -> None:
+        index = _crossing(claim, part)
+        if index is None:
+            await self.subscription.deliver(claim, part.events, part.start, part.after)
+        elif index:
+            before = part.start.past(_seq(part.events[index]) - 1)
+            await self.subscription.deliver(claim, part.events[:index], part.start, before)
+        else:
+            await self._meet(claim, part)
+
+    async def _meet(self, claim: Claim, part: Slice) -> None:
+        """Wait at the first event of a slice until all the lanes it concerns are there, or it is delivered."""
+        event = part.events[0]
+        lanes = part.concerns[_seq(event)]
+        here, past = part.start.past(_seq(event) - 1), part.past(event)
+        if claim.written != here:
+            await self.subscription.deliver(claim, (), part.start, here)
+        others = [other for other in await self.all_claims() if other.id != claim.id]
+        # What is parked of the one key has to be known to those who deliver the other.
+        await self.subscription.reload_parked()
+        if lanes[0] in claim.lanes:
+            concerned = [other for other in others if not set(lanes).isdisjoint(other.lanes)]
+            if all(other.written.place >= here.place for other in concerned):
+                self._meeting.pop(claim.id, None)
+                await self.subscription.deliver(claim, [event], here, past)
+                return
+        elif any(lanes[0] in other.lanes and other.written.place >= past.place for other in others):
+            self._meeting.pop(claim.id, None)
+            await self.subscription.deliver(claim, (), here, past)
+            return
+        self._meeting[claim.id] = part
+
+    async def all_claims(self) -> list[Claim]:
+        """All lanes of the subscription, whoever has them, as the database has them."""
+        rows = await self._delivery.fetch(QUERIES["all"], {"subscription": self.subscription.id})
+        return [Claim.of(row, 1) for row in rows]
+
+    async def _check_enlisted(self) -> None:
+        """After something had no effect: whether we are still who we were.
+
+        :raises UsageError: if the subscription is gone.
+        :raises Unreachable: if others took us for dead; with new connections we join them again.
+        """
+        parameters = {"worker": self.id, "subscription": self.subscription.id, "name": self.name}
+        [(enlisted, exists)] = await self._delivery.fetch(QUERIES["is_enlisted"], parameters)
+        if not exists:
+            raise NoEffect(
+                "A subscription was dropped or changed while it was read:"
+                ' start "rowcall listen" again to go on without it.'
+            )
+        if not enlisted:
+            raise errors.Unreachable(f"{self.name} was taken over by others, who had not seen this process for long.")
+
+    async def heads(self) -> list[Head]:
+        """The parked events of its lanes that can be tried again, soonest first."""
+        return await self.subscription.heads(self.lanes)
+
+    async def retry(self, heads: Sequence[Head]) -> None:
+        """Deliver the parked events whose time has come."""
+        await self.subscription.retry(heads, {lane: claim for claim in self._claims.values() for lane in claim.lanes})
+
+    async def has_unread(self) -> bool:
+        """Whether there is anything to deliver in any lane, whoever has it."""
+        for claim in await self.all_claims():
+            cursor = claim.cursor
+            while True:
+                part = await self._look(claim, cursor, 1)
+                if part.events:
+                    return True
+                if not part.opened:
+                    break
+                cursor = part.after
+        return False
+
+
+def _has_all(claim: Claim) -> bool:
+    return len(claim.lanes) == LANES
+
+
+def _seq(event: Event) -> int:
+    assert event.seq is not None
+    return event.seq
+
+
+def _crossing(claim: Claim, part: Slice) -> int | None:
+    """The first event of a slice that concerns lanes which the claim does not have."""
+    if not part.concerns:
+        return None
+    own: set[Any] = set(claim.lanes)
+    for index, event in enumerate(part.events):
+        if not own.issuperset(part.concerns.get(_seq(event), ())):
+            return index
+    return None
