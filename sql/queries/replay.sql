@@ -26,7 +26,7 @@ returning pg_notify('rowcall', '');
 -- name: history
 -- What a replay would deliver: events of the stretch that the lane of their key has delivered, among those that a handler wants.
 -- Transaction ids of restored events say nothing in this cluster; all of those are delivered.
-select e.seq, e.xid::text, e.at, e.relation, e.operation::text, e.key, e.next_key, e.old, e.new, e.actor, e.context
+select e.seq, e.xid::text::bigint, e.at, e.relation, e.operation::text, e.key, e.next_key, e.old, e.new, e.actor, e.context
 from rowcall.event as e
 cross join rowcall.installation as i
 join rowcall.cursor as c on c.subscription = %(subscription)s and rowcall.lane_v1(e.relation, e.key) = any (c.lanes)
