@@ -13,8 +13,10 @@ TABLES = (
     "relation_v1",
     "layout_v1",
     "event_v1",
+    "cluster_v1",
     "watch_v1",
     "subscription_v1",
+    "backfill_v1",
     "gate_v1",
 )
 
@@ -85,6 +87,8 @@ FUNCTIONS = (
     "partitions_v1",
     "extend_partitions_v1",
     "follow_ddl_v1",
+    "backfill_v1",
+    "reanchor_v1",
     "lock_down_v1",
 )
 

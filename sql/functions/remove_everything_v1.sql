@@ -22,8 +22,9 @@ begin
     drop extension dblink;
   end if;
 end $$;
+drop materialized view rowcall.cluster;
 drop view rowcall.layout_mark, rowcall.live_worker;
-drop table rowcall.rejection, rowcall.request, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
+drop table rowcall.rejection, rowcall.request, rowcall.backfill, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
   rowcall.cursor, rowcall.subscription,
   rowcall.secret, rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.moving, rowcall.event, rowcall.layout, rowcall.relation,
   rowcall.installation;

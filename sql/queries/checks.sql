@@ -66,6 +66,10 @@ order by 1;
 -- Whether the log's last partition holds events already.
 select exists (select from rowcall.event where at >= %(since)s);
 
+-- name: restored
+-- A row where a restore into another cluster was not followed up, see functions/reanchor_v1.sql.
+select i.mark from rowcall.installation as i join rowcall.cluster as c on i.mark <> c.mark and i.system <> c.system;
+
 -- name: newest_end
 -- Where the newest partition of the log ends.
 select max(substring(pg_get_expr(c.relpartbound, c.oid) from $$TO \('([^']+)'\)$$)::timestamptz)::text
@@ -174,6 +178,9 @@ cross join (
   from pg_stat_database
 ) as u
 where d.datname = current_database();
+
+-- name: incomplete_backfills
+select name, declared_by from rowcall.subscription where not ready order by 1;
 
 -- name: set_aside
 -- Of each subscription the events that failed or wait behind one that did: parked ones, and dead letters.

@@ -1,13 +1,26 @@
 -- Subscriptions, their cursors and what they set aside.
 
 -- name: create_subscription
--- A new subscription starts at the moment the caller took, before this transaction had an id of its own, or else at this one.
+-- A new subscription starts at the moment the caller took, before this transaction had an id of its own, or else at this one;
+-- or at the beginning of the log, which in a restored database comes before the transactions of this cluster. One that starts
+-- with a backfill is not read before that is complete, see queries/backfill.sql: of every watched table that it wants.
 with created as (
-  insert into rowcall.subscription (name, declared_by) values (%(name)s, %(declared_by)s)
+  insert into rowcall.subscription (name, declared_by, ready) values (%(name)s, %(declared_by)s, %(start)s <> 'backfill')
   on conflict (name) do nothing returning id
+), placed as (
+  insert into rowcall.cursor (subscription, lanes, lower, stage, stage_until)
+  select c.id, '{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}',
+    case %(start)s when 'beginning' then '1:1:' else coalesce(%(lower)s::pg_snapshot, pg_current_snapshot()) end,
+    case when %(start)s = 'beginning' and i.floor_seq > 0 then 'restored'::rowcall.stage end,
+    case when %(start)s = 'beginning' then i.floor_seq else 0 end
+  from created as c cross join rowcall.installation as i
 )
-insert into rowcall.cursor (subscription, lanes, lower)
-select id, '{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}', coalesce(%(lower)s::pg_snapshot, pg_current_snapshot()) from created;
+insert into rowcall.backfill (subscription, relation, layout)
+select c.id, w.relation, (select max(since) from rowcall.layout where relation = w.relation)
+from created as c
+cross join rowcall.watch as w
+join rowcall.relation as r on r.id = w.relation and r.dropped_at is null
+where %(start)s = 'backfill' and r.schema_name like %(schema)s and r.table_name like %(table)s;
 
 -- name: subscriptions
 select name, declared_by from rowcall.subscription where name = any (%(names)s);

@@ -41,4 +41,7 @@ with given_up as (
 )
 insert into rowcall.skipped (subscription, seq, relation, key, next_key, attempts, error, since)
 select * from given_up
+-- Given up before, and then replayed.
+on conflict (subscription, seq) do update set attempts = excluded.attempts, error = excluded.error, since = excluded.since,
+  skipped_by = excluded.skipped_by, skipped_at = excluded.skipped_at
 returning seq;

@@ -1,10 +1,12 @@
 -- A named reader of the log and how far it has read: events visible in "upper" and not in "lower", a window, in seq order;
 -- "last_seq" says how much of it is delivered. "upper" is null between windows.
+--   ready  false while its backfill is not complete: until then nobody reads for it
 create table rowcall.subscription (
   id integer generated always as identity primary key,
   name text not null unique,
   declared_by text not null,
-  created_at timestamptz not null default clock_timestamp()
+  created_at timestamptz not null default clock_timestamp(),
+  ready boolean not null default true
 );
 
 -- How far a set of lanes has read. A lane is a sixteenth of a subscription's keys, see functions/lane_v1.sql; lanes at one place
@@ -15,6 +17,7 @@ create table rowcall.subscription (
 --   stage, stage_seq, stage_until  a stretch of the log, behind stage_seq and up to stage_until, that is read in seq order
 --           before the windows go on: the rows of a backfill; what a person wants delivered again; what was not yet
 --           delivered when the log was restored in another cluster
+--   restored_seq, restored_until  such a stage that follows this one, if restored_until is not 0: the restore came in the middle
 --   owner, epoch  the worker that reads on, and how often that changed: what a replaced one still tries to commit says an older epoch
 create type rowcall.stage as enum ('backfill', 'replay', 'restored');
 
@@ -29,6 +32,8 @@ create table rowcall.cursor (
   stage rowcall.stage,
   stage_seq bigint not null default 0,
   stage_until bigint not null default 0,
+  restored_seq bigint not null default 0,
+  restored_until bigint not null default 0,
   delivered bigint not null default 0,
   owner integer,
   epoch integer not null default 0,

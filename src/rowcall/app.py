@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from rowcall import errors, identifiers
 from rowcall.event import OPERATIONS
-from rowcall.handler import AFTER_TIMEOUT, AfterHandler, BeforeHandler, OnUnavailable
+from rowcall.handler import AFTER_TIMEOUT, AfterHandler, BeforeHandler, OnUnavailable, Start
 from rowcall.rule import Rule
 from rowcall.selector import Selector
 from rowcall.watch import Truncate, Watch
@@ -124,6 +124,7 @@ class Rowcall:
         batch: int | None = None,
         timeout: float = AFTER_TIMEOUT,
         name: str | None = None,
+        start: Start = "now",
     ) -> Callable[[Function], Function]:
         """Register a function that is called with committed events.
 
@@ -134,12 +135,14 @@ class Rowcall:
         :param timeout: seconds after which a call is cut and counts as failed: an async handler is cancelled, of a sync one the
             connection is ended, and the whole process starts anew if even that does not stop it.
         :param name: the subscription's name; ``module.function`` unless given.
+        :param start: where the subscription begins when it is created: ``now``; the ``beginning`` of the log; or
+            ``backfill``: first one ``snapshot`` event for each row that is there, then the changes from that moment on.
         :raises HandlerError: if the signature or an option cannot be served.
         """
         selector = Selector.of(subject, on, columns, OPERATIONS)
 
         def register(function: Function) -> Function:
-            handler = AfterHandler.of(function, selector, name=name, batch=batch, timeout=timeout)
+            handler = AfterHandler.of(function, selector, name=name, batch=batch, timeout=timeout, start=start)
             self._refuse_twin(handler.name, (other.name for other in self.after_handlers), "is a subscription")
             self.after_handlers.append(handler)
             return function

@@ -55,6 +55,12 @@ class InUse(RowcallError):
     exit_code = 1
 
 
+class NotFilled(RowcallError):
+    """A backfill cannot be completed: what happened meanwhile took rows that it had yet to see."""
+
+    exit_code = 1
+
+
 class Drift(RowcallError):
     """The database's triggers differ from what the app declares."""
 

@@ -13,6 +13,10 @@ from rowcall.selector import Selector
 
 OnUnavailable = Literal["reject", "accept"]
 
+#: Where a new subscription begins to read.
+Start = Literal["now", "beginning", "backfill"]
+STARTS: tuple[Start, ...] = ("now", "beginning", "backfill")
+
 #: What an after-handler may ask for by parameter name.
 SUPPLIED = ("event", "events", "conn", "session")
 
@@ -128,6 +132,7 @@ class AfterHandler:
     :ivar name: the subscription's name.
     :ivar batch: most events a call gets; 1 for handlers that take one ``event``.
     :ivar timeout: seconds after which a call is cut.
+    :ivar start: where the subscription begins when it is created.
     """
 
     function: Callable[..., Any]
@@ -137,6 +142,7 @@ class AfterHandler:
     timeout: float
     parameters: tuple[str, ...]
     is_async: bool
+    start: Start = "now"
 
     @classmethod
     def of(
@@ -147,6 +153,7 @@ class AfterHandler:
         name: str | None,
         batch: int | None,
         timeout: float,
+        start: Start = "now",
     ) -> AfterHandler:
         """An after-handler from what a decorator was given.
 
@@ -162,5 +169,15 @@ class AfterHandler:
             )
         if not 0 < timeout < inf:
             raise errors.HandlerError(f"handler {own_name}: timeout={timeout!r} must be a number of seconds above 0.")
+        _check_start(own_name, start, selector)
         default = 100 if "events" in parameters else 1
-        return cls(function, own_name, selector, batch or default, timeout, parameters, _is_async(function))
+        return cls(function, own_name, selector, batch or default, timeout, parameters, _is_async(function), start)
+
+
+def _check_start(name: str, start: Start, selector: Selector) -> None:
+    if start not in STARTS:
+        raise errors.HandlerError(f"handler {name}: start={start!r} must be one of {', '.join(STARTS)}.")
+    if start == "backfill" and "snapshot" not in selector.operations:
+        raise errors.HandlerError(
+            f'handler {name}: start="backfill" gives the rows that are there as snapshot events: add "snapshot" to on=.'
+        )

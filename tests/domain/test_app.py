@@ -37,6 +37,19 @@ def test_names_of_handlers_default_to_where_they_are() -> None:
     assert app.after_handlers[0].is_async
 
 
+def test_where_a_subscription_begins() -> None:
+    app = Rowcall()
+    app.after("users")(nothing)
+    app.after("users", name="all", start="beginning")(nothing)
+    app.after("users", name="rows", start="backfill", on=["insert", "snapshot"])(nothing)
+    assert [handler.start for handler in app.after_handlers] == ["now", "beginning", "backfill"]
+    start: Any = "yesterday"
+    with pytest.raises(errors.HandlerError, match="start='yesterday' must be one of now, beginning, backfill."):
+        app.after("users", name="other", start=start)(nothing)
+    with pytest.raises(errors.HandlerError, match='as snapshot events: add "snapshot" to on=.'):
+        app.after("users", name="other", start="backfill", on="insert")(nothing)
+
+
 def test_a_model_is_a_table() -> None:
     app = Rowcall()
     app.watch(User)

@@ -7,15 +7,17 @@ import logging
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
+import psycopg
 import structlog
 import typer
 
 from rowcall import errors, settings
+from rowcall.cli.filling import filled
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.listener.daemon import GRACE, LeftOver, Listener
-from rowcall.postgres import declarations, subscriptions, tables
+from rowcall.postgres import anchor, backfill, declarations, subscriptions, tables
 from rowcall.postgres.log import LANES
 
 _LOG = structlog.get_logger("rowcall")
@@ -54,8 +56,12 @@ def listen(
     _configure_log()
     app, name = load_app(target)
     with connect(dsn) as connection:
+        if anchor.reanchor(connection):
+            _LOG.info("the database was restored from a dump: its subscriptions go on from there")
         subjects = tables.subjects(connection, app)
-        subscriptions.create_missing(connection, list(subjects.topics), name, subscriptions.this_moment(connection))
+        moment = subscriptions.this_moment(connection)
+        subscriptions.create_missing(connection, app, subjects.topics, name, moment)
+        _fill(connection, name)
         if missing := declarations.not_in_place(connection, app):
             _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
     listener = Listener(app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes, grace=grace)
@@ -76,6 +82,16 @@ def _start_anew(error: errors.Stuck) -> NoReturn:
     """Become a new process, with the same arguments, since a thread cannot be stopped in any other way."""
     _LOG.error("starting anew", error=str(error))
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _fill(connection: psycopg.Connection[Any], name: str) -> None:
+    """Complete the app's new subscriptions; the others are delivered whatever comes of it."""
+    for pending in backfill.pending(connection, name):
+        _LOG.info("backfill", handler=pending.name, tables=[part.table for part in pending.parts])
+        try:
+            _LOG.info("backfill complete", handler=pending.name, rows=filled(connection, pending))
+        except errors.NotFilled as error:
+            _LOG.error("not delivered", handler=pending.name, error=str(error))
 
 
 async def _run(listener: Listener) -> LeftOver:

@@ -14,7 +14,7 @@ import typer
 
 import rowcall
 from rowcall import errors
-from rowcall.cli import audit, bench, demo, doctor, listen, migrate, parked, status, subscriptions, watches
+from rowcall.cli import audit, bench, demo, doctor, listen, migrate, parked, replay, status, subscriptions, watches
 from rowcall.postgres.connection import told_by_server
 
 #: As a shell says it of a program that Ctrl-C ended.
@@ -51,6 +51,7 @@ watches.register(app)
 listen.register(app)
 status.register(app)
 parked.register(app)
+replay.register(app)
 app.add_typer(subscriptions.commands, name="subscriptions")
 doctor.register(app)
 app.add_typer(audit.commands, name="audit")

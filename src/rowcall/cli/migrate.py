@@ -52,5 +52,7 @@ def migrate(
             print(remark)
         print(f"Rowcall's schema is at {down} now.")
         return
-    migrations.upgrade(database, gate_dsn, to=to or "head")
+    restored = migrations.upgrade(database, gate_dsn, to=to or "head")
     print(f"Rowcall's schema is at {to or code_revision()}." + (" The gate is ready." if gate_dsn else ""))
+    if restored:
+        print("The database was restored from a dump: its subscriptions go on from there.")

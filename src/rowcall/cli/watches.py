@@ -9,9 +9,11 @@ import typer
 from rich.text import Text
 
 from rowcall import errors
+from rowcall.cli.filling import filled
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.cli.output import Format, FormatOption, cell, chosen, fitted, print_table, show
-from rowcall.postgres import declarations
+from rowcall.postgres import backfill, declarations
+from rowcall.postgres.checks.finding import counted
 from rowcall.watch import WATCHABLE, Watch
 
 TablesArgument = Annotated[list[str], typer.Argument(metavar="TABLE…")]
@@ -113,7 +115,8 @@ def sync(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if something would change.")] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead of running them.")] = False,
 ) -> None:
-    """Make the database's triggers match an app and create its subscriptions, at this moment.
+    """Make the database's triggers match an app and create its subscriptions, at this moment; fill those that start with a
+    backfill.
 
     Example: rowcall sync shop.events:app
     """
@@ -129,6 +132,9 @@ def sync(
             _report_drift(changes)
             return
     _print(changes)
+    with connect(dsn) as connection:
+        for pending in backfill.pending(connection, name):
+            print(f"backfill {pending.name}: {counted(filled(connection, pending), 'row')}")
 
 
 def _print(changes: list[declarations.Change]) -> None:

@@ -17,8 +17,8 @@ from sqlalchemy.pool import NullPool
 
 from rowcall import errors, resources
 from rowcall.migrate import gate
+from rowcall.postgres import anchor, partitions
 from rowcall.postgres import connection as connections
-from rowcall.postgres import partitions
 from rowcall.postgres.schema import code_revision, database_revision, refuse_newer
 
 _QUERIES = resources.queries("schema")
@@ -80,11 +80,13 @@ def _told(error: BaseException | None) -> BaseException:
     return error
 
 
-def upgrade(dsn: str, gate_dsn: str | None = None, *, to: str = "head") -> None:
-    """Create or upgrade Rowcall's schema, in one transaction; safe from several machines at once.
+def upgrade(dsn: str, gate_dsn: str | None = None, *, to: str = "head") -> bool:
+    """Create or upgrade Rowcall's schema, in one transaction; safe from several machines at once. If the database was restored
+    from a dump, its subscriptions are anchored in the cluster it is in now.
 
     :param gate_dsn: also give the gate its connection, see :func:`configure_gate`; if that fails, nothing happened.
     :param to: the revision to stop at.
+    :returns: whether it had been restored.
     :raises SchemaError: if the database is newer than this code.
     :raises UsageError: if the login lacks rights, or for what ``gate_dsn`` gets wrong.
     """
@@ -95,9 +97,14 @@ def upgrade(dsn: str, gate_dsn: str | None = None, *, to: str = "head") -> None:
         if login is not None:
             gate.open_gate(connection, login)
         connection.commit()
-        if database_revision(connection) == code_revision():
-            partitions.extend(connection)
-            connection.commit()
+        if database_revision(connection) != code_revision():
+            return False
+        connection.commit()
+        restored = anchor.reanchor(connection)
+        connection.commit()
+        partitions.extend(connection)
+        connection.commit()
+        return restored
 
 
 def configure_gate(dsn: str, gate_dsn: str) -> None:

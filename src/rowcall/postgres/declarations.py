@@ -125,10 +125,10 @@ def synchronise(connection: psycopg.Connection[Any], app: Rowcall, name: str) ->
     :param name: the app's name in the database.
     :raises UsageError: for the first declaration that cannot be; the caller rolls back, so nothing is half installed.
     """
-    start = subscriptions.this_moment(connection)
+    moment = subscriptions.this_moment(connection)
     changes = [call.run(connection) for call in _calls(connection, app, name)]
     _check_subjects(connection, app)
-    created = subscriptions.create_missing(connection, _subscribers(app), name, start)
+    created = subscriptions.create_missing(connection, app, subjects(connection, app).topics, name, moment)
     return changes + [Change("subscription", subscription, "created") for subscription in created]
 
 
@@ -151,11 +151,7 @@ def statements(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> 
     """What :func:`synchronise` would call, as SQL to read or to run elsewhere."""
     printer = psycopg.ClientCursor(connection)
     calls = [call.sql(printer) for call in _calls(connection, app, name)]
-    return calls + subscriptions.statements(connection, _subscribers(app), name)
-
-
-def _subscribers(app: Rowcall) -> list[str]:
-    return [handler.name for handler in app.after_handlers]
+    return calls + subscriptions.statements(connection, app, subjects(connection, app).topics, name)
 
 
 def _calls(connection: psycopg.Connection[Any], app: Rowcall, name: str) -> Iterator[_Call]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 import psycopg
 
 from rowcall import errors, resources
+from rowcall.app import Rowcall
+from rowcall.handler import AfterHandler
 from rowcall.postgres import status
+from rowcall.selector import Topic
 
 _QUERIES = resources.queries("delivery")
 _FINDING = resources.queries("subscriptions")
@@ -48,38 +51,56 @@ def this_moment(connection: psycopg.Connection[Any]) -> str:
 
 
 def create_missing(
-    connection: psycopg.Connection[Any], names: Sequence[str], declared_by: str, start: str
+    connection: psycopg.Connection[Any], app: Rowcall, topics: Mapping[str, Topic], declared_by: str, moment: str
 ) -> list[str]:
-    """Create the subscriptions that do not exist yet.
+    """Create the subscriptions of an app's after-handlers that do not exist yet. Those that start with a backfill are not
+    read before :func:`rowcall.postgres.backfill.run` is through with them.
 
-    :param start: from which moment on they read.
+    :param topics: the tables each handler reads, by its name.
+    :param moment: a snapshot, from which on they read unless they start at the beginning.
     :returns: the names created.
     :raises UsageError: if one exists for another app.
     """
-    missing = _missing(connection, names, declared_by)
-    for name in missing:
-        connection.execute(_QUERIES["create_subscription"], {"name": name, "declared_by": declared_by, "lower": start})
-    return missing
+    missing = _missing(connection, app, declared_by)
+    for handler in missing:
+        connection.execute(
+            _QUERIES["create_subscription"], _creation(handler, topics[handler.name], declared_by, moment)
+        )
+    return [handler.name for handler in missing]
 
 
-def statements(connection: psycopg.Connection[Any], names: Sequence[str], declared_by: str) -> list[str]:
+def statements(
+    connection: psycopg.Connection[Any], app: Rowcall, topics: Mapping[str, Topic], declared_by: str
+) -> list[str]:
     """What :func:`create_missing` would run, as SQL to run in autocommit; they start when that is."""
     printer = psycopg.ClientCursor(connection)
     return [
-        printer.mogrify(_QUERIES["create_subscription"], {"name": name, "declared_by": declared_by, "lower": None})
-        for name in _missing(connection, names, declared_by)
+        printer.mogrify(_QUERIES["create_subscription"], _creation(handler, topics[handler.name], declared_by, None))
+        for handler in _missing(connection, app, declared_by)
     ]
 
 
-def _missing(connection: psycopg.Connection[Any], names: Sequence[str], declared_by: str) -> list[str]:
-    declarers = dict(connection.execute(_QUERIES["subscriptions"], {"names": list(names)}).fetchall())
+def _creation(handler: AfterHandler, topic: Topic, declared_by: str, moment: str | None) -> dict[str, Any]:
+    return {
+        "name": handler.name,
+        "declared_by": declared_by,
+        "start": handler.start,
+        "lower": moment,
+        "schema": topic.schema,
+        "table": topic.table,
+    }
+
+
+def _missing(connection: psycopg.Connection[Any], app: Rowcall, declared_by: str) -> list[AfterHandler]:
+    names = [handler.name for handler in app.after_handlers]
+    declarers = dict(connection.execute(_QUERIES["subscriptions"], {"names": names}).fetchall())
     for name, other in declarers.items():
         if other != declared_by:
             raise errors.UsageError(
                 f"A subscription named {name} is declared by {other} already: name one of the two differently, or if"
                 f" this app was renamed, keep its name with Rowcall({other!r})."
             )
-    return [name for name in names if name not in declarers]
+    return [handler for handler in app.after_handlers if handler.name not in declarers]
 
 
 def subscriptions(connection: psycopg.Connection[Any]) -> list[Subscription]:
@@ -150,7 +171,7 @@ def drop(connection: psycopg.Connection[Any], name: str) -> None:
     :raises InUse: while a listener has it.
     """
     with connection.transaction():
-        connection.execute(_FINDING["drop"], {"subscription": _reserved(connection, name)})
+        connection.execute(_FINDING["drop"], {"subscription": reserved(connection, name)})
 
 
 def rename(connection: psycopg.Connection[Any], old: str, new: str) -> None:
@@ -161,7 +182,7 @@ def rename(connection: psycopg.Connection[Any], old: str, new: str) -> None:
     """
     try:
         with connection.transaction():
-            connection.execute(_FINDING["rename"], {"subscription": _reserved(connection, old), "new": new})
+            connection.execute(_FINDING["rename"], {"subscription": reserved(connection, old), "new": new})
     except psycopg.errors.UniqueViolation as error:
         raise errors.UsageError(
             f"There is a subscription {new} already: choose another name, or drop that one."
@@ -174,11 +195,14 @@ def check_free(connection: psycopg.Connection[Any], name: str) -> None:
     :raises InUse: while a listener has it.
     """
     with connection.transaction():
-        _reserved(connection, name)
+        reserved(connection, name)
 
 
-def _reserved(connection: psycopg.Connection[Any], name: str) -> int:
-    """A subscription that no listener can take before this transaction ends."""
+def reserved(connection: psycopg.Connection[Any], name: str) -> int:
+    """The id of a subscription that no listener can take before this transaction ends.
+
+    :raises InUse: while a listener has it.
+    """
     subscription = find(connection, name)
     row = connection.execute(_FINDING["reserve"], {"subscription": subscription}).fetchone()
     if row != (True,):

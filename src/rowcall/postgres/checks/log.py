@@ -41,6 +41,18 @@ def _endless(connection: psycopg.Connection[Any]) -> Finding:
     return Finding("problem", "partitions_ahead", "rowcall.event", finding, f"Run {cure}.")
 
 
+def anchored(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Cursors with the transaction ids of another cluster, as a restore from a dump leaves them."""
+    for _ in ask(connection, "restored"):
+        yield Finding(
+            "problem",
+            "anchored",
+            "rowcall.event",
+            "The database was restored from a dump, and its subscriptions are not anchored in this cluster yet.",
+            "Run rowcall migrate, or start rowcall listen, which does the same.",
+        )
+
+
 def append_only(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """The triggers that refuse to alter the log."""
     for table, trigger, exists, cure in ask(connection, "unguarded"):

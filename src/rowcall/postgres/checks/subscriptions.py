@@ -36,6 +36,19 @@ def _is_late(oldest: datetime) -> bool:
     return datetime.now(UTC) - oldest > PATIENCE
 
 
+def backfills_complete(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Subscriptions that nobody may read yet."""
+    for name, declared_by in ask(connection, "incomplete_backfills"):
+        app = declared_by if ":" in declared_by else f"MODULE:APP of {declared_by}"
+        yield Finding(
+            "risk",
+            "backfills_complete",
+            name,
+            f"The backfill of {name} is not complete, so nothing is delivered to it.",
+            f"Run rowcall sync {app}, which goes on with it, unless it runs at this moment.",
+        )
+
+
 def dead_letters(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """Events that a handler failed at so often that it was given up."""
     for name, _, dead in ask(connection, "set_aside"):
