@@ -1,5 +1,6 @@
 -- Takes lanes for a worker: all that dead workers left behind, since nobody else may notice before long, and of those that are free
 -- so many that the worker has "most". Lanes that another claim is about to take are left to it.
+-- Nothing, as long as the subscription's backfill is not complete.
 -- left_behind: who died with them, unless it was the worker's own process, which then only connected anew.
 -- Called by: a worker, in autocommit.
 create function rowcall.claim_v1(worker integer, most integer) returns table (cursor integer, left_behind text)
@@ -10,7 +11,9 @@ declare
   v_cursor record;
   v_room integer;
 begin
-  select * into v_worker from rowcall.worker as w where w.id = claim_v1.worker;
+  select w.* into v_worker
+  from rowcall.worker as w join rowcall.subscription as s on s.id = w.subscription
+  where w.id = claim_v1.worker and s.ready;
   select claim_v1.most - coalesce(sum(cardinality(c.lanes)), 0) into v_room
   from rowcall.cursor as c where c.subscription = v_worker.subscription and c.owner = v_worker.id;
   for v_cursor in
@@ -44,8 +47,10 @@ end $$;
 create function rowcall.split_v1(cursor integer, kept integer) returns void
 language sql
 as $$
-  insert into rowcall.cursor (subscription, lanes, lower, upper, last_seq, number, stage, stage_seq, stage_until, epoch)
-  select c.subscription, c.lanes[kept + 1:], c.lower, c.upper, c.last_seq, c.number, c.stage, c.stage_seq, c.stage_until, c.epoch
+  insert into rowcall.cursor (subscription, lanes, lower, upper, last_seq, number, stage, stage_seq, stage_until,
+    restored_seq, restored_until, epoch)
+  select c.subscription, c.lanes[kept + 1:], c.lower, c.upper, c.last_seq, c.number, c.stage, c.stage_seq, c.stage_until,
+    c.restored_seq, c.restored_until, c.epoch
   from rowcall.cursor as c where c.id = split_v1.cursor;
   update rowcall.cursor as c set lanes = c.lanes[1:kept] where c.id = split_v1.cursor;
 $$;

@@ -7,7 +7,8 @@ as $$
     select min(c.id) as id, array_agg(c.id) as ids, sum(c.delivered) as delivered
     from rowcall.cursor as c
     where c.owner = merge_v1.worker
-    group by c.lower::text, c.upper::text, c.last_seq, c.number, c.stage, c.stage_seq, c.stage_until
+    group by c.lower::text, c.upper::text, c.last_seq, c.number, c.stage, c.stage_seq, c.stage_until,
+      c.restored_seq, c.restored_until
     having count(*) > 1
   ), gone as (
     delete from rowcall.cursor as c using place as p where c.id = any (p.ids) and c.id <> p.id returning p.id, c.lanes

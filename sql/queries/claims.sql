@@ -50,12 +50,16 @@ select rowcall.release_v1(%(worker)s, %(kept)s);
 select rowcall.merge_v1(%(worker)s);
 
 -- name: mine
-select id, lanes, epoch, lower::text, upper::text, last_seq, number, stage::text, stage_seq, stage_until
+select id, lanes, epoch, lower::text, upper::text, last_seq, number, stage::text, stage_seq, stage_until,
+  restored_seq, restored_until
 from rowcall.cursor where owner = %(worker)s order by id;
 
 -- name: all
-select id, lanes, epoch, lower::text, upper::text, last_seq, number, stage::text, stage_seq, stage_until
-from rowcall.cursor where subscription = %(subscription)s order by id;
+select id, lanes, epoch, lower::text, upper::text, last_seq, number, stage::text, stage_seq, stage_until,
+  restored_seq, restored_until
+from rowcall.cursor
+where subscription = %(subscription)s and exists (select from rowcall.subscription as s where s.id = subscription and s.ready)
+order by id;
 
 -- name: is_enlisted
 select exists (select from rowcall.worker where id = %(worker)s),

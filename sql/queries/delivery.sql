@@ -32,7 +32,8 @@ select pg_current_snapshot()::text;
 -- Nothing, if the lanes changed hands meanwhile.
 update rowcall.cursor
 set lower = %(lower)s, upper = %(upper)s, last_seq = %(last_seq)s, number = %(number)s, stage = %(stage)s::rowcall.stage,
-  stage_seq = %(stage_seq)s, stage_until = %(stage_until)s, delivered = delivered + %(delivered)s
+  stage_seq = %(stage_seq)s, stage_until = %(stage_until)s, restored_seq = %(restored_seq)s,
+  restored_until = %(restored_until)s, delivered = delivered + %(delivered)s
 where id = %(cursor)s and epoch = %(epoch)s;
 
 -- name: clear_suspects

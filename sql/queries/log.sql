@@ -10,7 +10,7 @@ order by l.relation, l.since;
 select mark from rowcall.layout_mark;
 
 -- name: installation
-select id::text, pg_is_in_recovery() from rowcall.installation;
+select id::text, pg_is_in_recovery(), floor_seq, anchor::text from rowcall.installation;
 
 -- name: new_window
 -- Opens a window: what its upper snapshot sees and the cursor's lower one did not, in seq order, the first slice of it; a row of
@@ -31,6 +31,7 @@ left join lateral (
   from rowcall.event
   where (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[]))
     and (not s.opened or pg_visible_in_snapshot(xid, s.upper))
+    and seq + 0 > %(floor)s
     and relation = any (array(
       select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
     and operation = any (%(operations)s::rowcall.operation[])
@@ -49,7 +50,7 @@ select %(upper)s::text, (select mark from rowcall.layout_mark), true,
   case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end,
   case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end
 from rowcall.event
-where seq > %(last_seq)s
+where seq > greatest(%(last_seq)s, %(floor)s)
     and (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[]))
     and pg_visible_in_snapshot(xid, %(upper)s::pg_snapshot)
     and relation = any (array(
@@ -63,7 +64,7 @@ order by seq limit %(limit)s;
 
 -- name: stage_slice
 -- Goes on in a stretch of the log that comes before the windows: the rows of a backfill, or what was delivered already and shall
--- be again, or what was not delivered yet when the log was restored.
+-- be again, or what was not delivered yet when the log was restored. Transaction ids up to the floor say nothing.
 select null, (select mark from rowcall.layout_mark), true,
   seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
   case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end,
@@ -77,7 +78,8 @@ where seq > %(stage_seq)s and seq <= %(stage_until)s
       then operation = 'snapshot' and context ->> 'backfill' = %(subscription)s::text
       else (operation <> 'snapshot' or context is null or not context ? 'backfill')
         and (%(stage)s = 'replay') = (
-          not (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[]))
+          (%(stage)s = 'replay' and seq <= %(floor)s)
+          or not (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[]))
           or (%(upper)s::pg_snapshot is not null and pg_visible_in_snapshot(xid, %(upper)s::pg_snapshot) and seq <= %(last_seq)s))
       end
     and (%(columns)s::text[] is null or operation <> 'update' or old::jsonb ?| %(columns)s::text[])

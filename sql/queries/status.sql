@@ -12,6 +12,7 @@ select s.name, s.declared_by,
   or exists (select from rowcall.live_worker as w where w.subscription = s.id),
   least(b.waiting, %(limit)s), b.waiting > %(limit)s, b.oldest, p.parked, p.dead
 from rowcall.subscription as s
+cross join rowcall.installation as i
 cross join lateral (
   select sum(unread.waiting)::bigint as waiting, min(unread.oldest) as oldest
   from rowcall.cursor as c
@@ -19,13 +20,13 @@ cross join lateral (
     select count(*) as waiting, min(at) as oldest
     from (
       (select at from rowcall.event as e
-       where e.xid = any (array(select pg_snapshot_xip(c.lower))) and c.stage is distinct from 'restored'
+       where e.xid = any (array(select pg_snapshot_xip(c.lower))) and c.stage is distinct from 'restored' and e.seq + 0 > i.floor_seq
          and (c.upper is null or e.seq > c.last_seq or not pg_visible_in_snapshot(e.xid, c.upper))
          and (cardinality(c.lanes) = 16 or rowcall.lane_v1(e.relation, e.key) = any (c.lanes))
        order by e.xid limit %(limit)s + 1)
       union all
       (select at from rowcall.event as e
-       where e.xid >= pg_snapshot_xmax(c.lower) and c.stage is distinct from 'restored'
+       where e.xid >= pg_snapshot_xmax(c.lower) and c.stage is distinct from 'restored' and e.seq + 0 > i.floor_seq
          and (c.upper is null or e.seq > c.last_seq or not pg_visible_in_snapshot(e.xid, c.upper))
          and (cardinality(c.lanes) = 16 or rowcall.lane_v1(e.relation, e.key) = any (c.lanes))
        order by e.xid limit %(limit)s + 1)
@@ -35,7 +36,7 @@ cross join lateral (
        where c.stage is not null and e.seq > c.stage_seq and e.seq <= c.stage_until
          and case when c.stage = 'backfill'
            then e.operation = 'snapshot' and e.context ->> 'backfill' = s.id::text
-           else (c.stage = 'replay') = (pg_visible_in_snapshot(e.xid, c.lower)
+           else (c.stage = 'replay') = ((c.stage = 'replay' and e.seq <= i.floor_seq) or pg_visible_in_snapshot(e.xid, c.lower)
              or (c.upper is not null and pg_visible_in_snapshot(e.xid, c.upper) and e.seq <= c.last_seq))
            end
          and (cardinality(c.lanes) = 16 or rowcall.lane_v1(e.relation, e.key) = any (c.lanes))

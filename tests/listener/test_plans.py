@@ -33,6 +33,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "subscription": ("int", 1),
     "number": ("bigint", 7),
     "lanes": ("int[]", None),
+    "floor": ("bigint", 0),
     "stage": ("text", "replay"),
     "stage_seq": ("bigint", EVENTS - 40),
     "stage_until": ("bigint", EVENTS),

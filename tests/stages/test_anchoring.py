@@ -132,7 +132,7 @@ def test_two_restores(
         again = connect(restored(other, first, third), autocommit=True)
         upgrade(again.info.dsn)
         assert again.execute(CURSOR).fetchall() == [("restored", 0, one_end, one_end, end, lower)]
-        again.execute(anchor._QUERIES["stage_ended"], {"cursor": one(again, "select id from rowcall.cursor")})
+        end_stage(again)
         assert again.execute(CURSOR).fetchall() == [("restored", one_end, end, 0, 0, "1:1:")]
         again.close()
 

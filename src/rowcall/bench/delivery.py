@@ -174,7 +174,14 @@ class DeliveryBench:
             await connection.execute("set enable_seqscan = off; set jit = off")
             cursor = Cursor(_BEGINNING)
             common = cursor.unseen() | dict.fromkeys(("lanes", "number", "columns"), None)
-            common |= {"subscription": 0, "schema": "public", "table": _TABLE, "operations": ["insert"], "limit": SLICE}
+            common |= {
+                "subscription": 0,
+                "floor": 0,
+                "schema": "public",
+                "table": _TABLE,
+                "operations": ["insert"],
+                "limit": SLICE,
+            }
             upper, last, count = None, 0, 0
             while True:
                 reading = connections.raw_cursor(connection)

@@ -52,6 +52,8 @@ class Claim:
             "stage": after.stage,
             "stage_seq": after.stage_seq,
             "stage_until": after.stage_until,
+            "restored_seq": after.restored_seq,
+            "restored_until": after.restored_until,
             "delivered": delivered,
         }
 

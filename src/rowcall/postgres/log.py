@@ -23,6 +23,8 @@ ALL_LANES = tuple(range(LANES))
 
 #: A stretch of the log that is read before the windows go on, see tables/subscription_v1.sql.
 Stage = Literal["backfill", "replay", "restored"]
+#: A snapshot that sees nothing.
+_NOTHING_SEEN = "1:1:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Cursor:
 
     :ivar number: how many windows were opened. The lanes of a subscription walk through the same ones.
     :ivar stage: what is read before the windows go on: the log after ``stage_seq`` up to ``stage_until``.
+    :ivar restored_until: unless it is 0, another such stage follows, from ``restored_seq`` on: the log was restored in the
+        middle of this one.
     """
 
     lower: str
@@ -44,6 +48,8 @@ class Cursor:
     stage: Stage | None = None
     stage_seq: int = 0
     stage_until: int = 0
+    restored_seq: int = 0
+    restored_until: int = 0
 
     def unseen(self) -> dict[str, Any]:
         """The transactions that ``lower`` does not see: all from xmax on, and those running while it was taken."""
@@ -58,7 +64,7 @@ class Cursor:
     def place(self) -> tuple[bool, int, float]:
         """Where it is on the way that all lanes of a subscription go, to be compared."""
         if self.stage is not None:
-            return False, 0, self.stage_seq
+            return False, int(self.stage == "restored" and not self.restored_until), self.stage_seq
         return True, self.number, inf if self.upper is None else self.last_seq
 
     def past(self, seq: int) -> Cursor:
@@ -71,12 +77,27 @@ class Cursor:
             return self
         return replace(self, upper=upper, last_seq=0, number=self.number + 1)
 
-    def finished(self) -> Cursor:
-        """The same once its window or its stage is delivered."""
-        if self.stage is not None:
-            return replace(self, stage=None, stage_seq=0, stage_until=0)
-        assert self.upper is not None
-        return Cursor(self.upper, number=self.number)
+    def finished(self, anchor: str | None) -> Cursor:
+        """The same once its window or its stage is delivered.
+
+        :param anchor: where windows go on from after what was restored.
+        """
+        if self.stage is None:
+            assert self.upper is not None
+            return Cursor(self.upper, number=self.number)
+        following: Stage | None = "restored" if self.restored_until else None
+        after = replace(
+            self,
+            stage=following,
+            stage_seq=self.restored_seq,
+            stage_until=self.restored_until,
+            restored_seq=0,
+            restored_until=0,
+        )
+        if self.stage != "restored":
+            return after
+        # Nothing of what follows was delivered before, or all of it was.
+        return replace(after, lower=_NOTHING_SEEN if following else anchor or self.lower, upper=None, last_seq=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +129,13 @@ class LogReader:
     assigned already would lose that transaction's own events.
     """
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], layouts: Layouts) -> None:
+    def __init__(
+        self, connection: psycopg.AsyncConnection[Any], layouts: Layouts, floor: int = 0, anchor: str | None = None
+    ) -> None:
         self._connection = connection
         self._layouts = layouts
+        self._floor = floor
+        self._anchor = anchor
 
     @classmethod
     async def over(cls, connection: psycopg.AsyncConnection[Any]) -> LogReader:
@@ -126,7 +151,7 @@ class LogReader:
         assert row is not None
         if row[1]:
             raise errors.Unreachable("The database is a standby, where nothing can be delivered: name the primary.")
-        reader = cls(connection, Layouts(row[0]))
+        reader = cls(connection, Layouts(row[0]), floor=row[2], anchor=row[3])
         await reader.refresh_layouts()
         return reader
 
@@ -159,6 +184,7 @@ class LogReader:
             "stage": cursor.stage,
             "stage_seq": cursor.stage_seq,
             "stage_until": cursor.stage_until,
+            "floor": cursor.restored_seq if cursor.restored_until else self._floor,
             "schema": topic.schema,
             "table": topic.table,
             "operations": list(selector.operations),
@@ -173,7 +199,7 @@ class LogReader:
     def _slice(self, cursor: Cursor, rows: list[Any], limit: int) -> Slice:
         found = [row for row in rows if row[3] is not None]
         start = cursor.opened(rows[0][0]) if rows else cursor
-        after = start.finished() if len(found) < limit else start.past(found[-1][3])
+        after = start.finished(self._anchor) if len(found) < limit else start.past(found[-1][3])
         concerns: dict[int, Sequence[int]] = {}
         if found and found[0][-2] is not None:
             concerns = {row[3]: lanes for row in found if (lanes := _concerned(row[8], *row[-2:]))}
