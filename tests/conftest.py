@@ -68,7 +68,7 @@ def migrate(*, host: str, dbname: str, **_: object) -> None:
     upgrade(embedded.dsn(Path(host), dbname), None)
 
 
-def _memory() -> str | None:
+def memory() -> str | None:
     """A directory in memory with room for a cluster: there a database takes a tenth of the time to make that it takes on a disk."""
     try:
         found = os.statvfs(_SHARED_MEMORY)
@@ -82,8 +82,8 @@ def _memory() -> str | None:
 def new_server() -> embedded.Server:
     """A server for tests, to be started."""
     with pytest.MonkeyPatch.context() as patched:
-        if memory := _memory():
-            patched.setattr(tempfile, "tempdir", memory)
+        if place := memory():
+            patched.setattr(tempfile, "tempdir", place)
         return embedded.Server(bin_directory=bin_directory())
 
 
