@@ -34,6 +34,8 @@ def pytest_configure() -> None:
     # What the developer's shell says about databases must not reach the tests.
     for name in [name for name in os.environ if name.startswith("PG") or name == "ROWCALL_DSN"]:
         del os.environ[name]
+    # Programs that tests start keep what they compile; images of containers like to forbid it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_report_header() -> str:
