@@ -24,7 +24,7 @@ demo: .venv/demo.stamp
 	$(BIN)/rowcall demo
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""One private PostgreSQL a session; a database of its own, with Rowcall in it, for each test."""
+"""One private PostgreSQL a session, and a session for each worker; a database of its own, with Rowcall in it, for each test."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ GATE_ROLE = embedded.GATE_ROLES[0]
 
 _SHARED_MEMORY = "/dev/shm"
 _ROOM = 4 * 2**30
-
+_MOST_WORKERS = 8
 
 # A run that decides about a change finds the same each time; runs at home look for something new.
 settings.register_profile("ci", derandomize=True)
@@ -34,6 +34,25 @@ def pytest_configure() -> None:
     # What the developer's shell says about databases must not reach the tests.
     for name in [name for name in os.environ if name.startswith("PG") or name == "ROWCALL_DSN"]:
         del os.environ[name]
+    # Programs that tests start keep what they compile; images of containers like to forbid it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many `-n auto` means: one more than there are processors, because tests wait a good deal."""
+    return min((os.cpu_count() or 1) + 1, _MOST_WORKERS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among workers the longest tests come first, so that none is left with one when the others have finished."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_patience, reverse=True)
+
+
+def _patience(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker and marker.args else 0.0
 
 
 def pytest_report_header() -> str:
@@ -68,7 +87,7 @@ def migrate(*, host: str, dbname: str, **_: object) -> None:
     upgrade(embedded.dsn(Path(host), dbname), None)
 
 
-def _memory() -> str | None:
+def memory() -> str | None:
     """A directory in memory with room for a cluster: there a database takes a tenth of the time to make that it takes on a disk."""
     try:
         found = os.statvfs(_SHARED_MEMORY)
@@ -82,8 +101,8 @@ def _memory() -> str | None:
 def new_server() -> embedded.Server:
     """A server for tests, to be started."""
     with pytest.MonkeyPatch.context() as patched:
-        if memory := _memory():
-            patched.setattr(tempfile, "tempdir", memory)
+        if place := memory():
+            patched.setattr(tempfile, "tempdir", place)
         return embedded.Server(bin_directory=bin_directory())
 
 

@@ -22,10 +22,14 @@ _numbers = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A schema of a test's own, first on the search_path of an autocommit connection."""
+    """A schema of a test's own, first on the search_path of an autocommit connection.
+
+    :ivar since: the id of a transaction older than all that the test does.
+    """
 
     dsn: str
     schema: str
+    since: str
     connection: psycopg.Connection[Any]
 
     def run(self, *statements: str) -> None:
@@ -99,7 +103,8 @@ def place(shared_dsn: str) -> Iterator[Place]:
     schema = f"place_{next(_numbers)}"
     with psycopg.connect(shared_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("create schema {0}; set search_path = {0}, public").format(sql.Identifier(schema)))
-        yield Place(shared_dsn, schema, connection)
+        [(since,)] = connection.execute("select pg_current_xact_id()").fetchall()
+        yield Place(shared_dsn, schema, since, connection)
         connection.rollback()
         connection.execute(sql.SQL("reset all; drop schema {} cascade").format(sql.Identifier(schema)))
 

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from rowcall import embedded
 from rowcall.postgres import connection
 from tests.cli.conftest import WriteApp
 from tests.command import PROGRAM, fine, refused, rowcall, typed
@@ -57,11 +58,9 @@ def test_a_dsn_that_is_none(dsn: str, reason: str) -> None:
     assert refused(2, "watches", "--dsn", dsn).startswith(reason)
 
 
-def test_a_database_or_login_that_does_not_exist(dsn: str) -> None:
-    assert 'database "no_such" does not exist' in refused(
-        3, "watches", "--dsn", dsn.replace("/migrated", "/no_such", 1)
-    )
-    assert 'role "nobody" does not exist' in refused(3, "watches", "--dsn", dsn.replace("postgres@", "nobody@"))
+def test_a_database_or_login_that_does_not_exist(cluster: embedded.Server) -> None:
+    assert 'database "no_such" does not exist' in refused(3, "watches", "--dsn", cluster.dsn("no_such"))
+    assert 'role "nobody" does not exist' in refused(3, "watches", "--dsn", cluster.dsn(user="nobody"))
 
 
 def test_where_the_database_is(dsn: str) -> None:

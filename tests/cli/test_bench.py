@@ -1,10 +1,12 @@
 """The measurements run, compare what they say, and refuse what they do not know."""
 
 import re
+import tempfile
 
 import pytest
 
 from tests.command import fine, refused
+from tests.conftest import memory
 
 
 def test_what_it_does_not_know_is_refused_with_what_there_is() -> None:
@@ -15,7 +17,8 @@ def test_what_it_does_not_know_is_refused_with_what_there_is() -> None:
 
 
 @pytest.mark.timeout(120)
-def test_capture_beside_its_yardsticks() -> None:
+def test_capture_beside_its_yardsticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", memory())
     turns = ["--rounds", "1", "--seconds", "1", "--no-fsync"]
     chosen = ["--contender", "images", "--contender", "rowcall"]
     work = ["--workload", "insert@1", "--workload", "bulk delete"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import bin_directory
+from tests.conftest import bin_directory, memory
 
 Result = subprocess.CompletedProcess[str]
 RunDemo = Callable[..., Result]
@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-c", "from rowcall.cli import main; main()", "demo"]
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory that the server's account can enter too, which pytest's own would not be for root."""
-    directory = Path(tempfile.mkdtemp(prefix="rowcall-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="rowcall-", dir=memory() or "/tmp"))
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)

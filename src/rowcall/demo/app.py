@@ -35,7 +35,8 @@ async def log_user_update(event: Event, conn: psycopg.AsyncConnection[Any]) -> N
         "insert into email_history values (%s, %s, %s)",
         (event.key["id"], event.old["email"], event.new["email"]),
     )
-    print(f"log_user_update: {event.old['email']} became {event.new['email']}")
+    # With its end in one piece, because handlers print from several threads.
+    print(f"log_user_update: {event.old['email']} became {event.new['email']}\n", end="")
 
 
 @app.after("users", batch=500)
