@@ -144,7 +144,7 @@ def test_a_huge_backlog_is_counted_up_to_a_limit(dsn: str, backlog: Database) ->
 def test_counting_costs_what_is_counted(backlog: Database) -> None:
     printer = psycopg.ClientCursor(backlog)
     query = printer.mogrify(resources.queries("status")["backlog"], {"limit": 50})
-    backlog.execute("set enable_seqscan = off; set jit = off")
+    backlog.execute("set enable_seqscan = off; set enable_bitmapscan = off; set jit = off")
     row = backlog.execute(f"explain (analyze, timing off, format json) {query}").fetchone()
     assert row
     scans = list(scans_of(json.loads(json.dumps(row[0][0]["Plan"]))))

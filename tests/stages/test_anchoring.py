@@ -6,9 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from rowcall import embedded
+from rowcall import embedded, resources
 from rowcall.migrate import upgrade
 from rowcall.postgres import anchor, backfill, connection
+from rowcall.postgres.claims import Claim
 from tests.command import fine, rowcall
 from tests.conftest import Connect, new_server
 from tests.listeners import sync
@@ -17,6 +18,7 @@ from tests.stages.test_filling import app_for, fill
 
 Database = psycopg.Connection[Any]
 
+ALL_CURSORS = resources.queries("claims")["all"]
 CURSOR = """select stage::text, stage_seq, stage_until, restored_seq, restored_until, lower::text
     from rowcall.cursor order by id"""
 
@@ -26,6 +28,18 @@ def other() -> Iterator[embedded.Server]:
     """Another cluster, younger in transactions than the one the tests use."""
     with new_server() as server:
         yield server
+
+
+def end_stage(database: Database) -> None:
+    """What a listener does once it has delivered a stage."""
+    claim = Claim.of(
+        connection.raw_cursor(database)
+        .execute(ALL_CURSORS, {"subscription": one(database, "select id from rowcall.subscription")})
+        .fetchone(),
+        1,
+    )
+    after = claim.cursor.finished(one(database, "select anchor::text from rowcall.installation"))
+    database.execute(resources.queries("delivery")["advance"], claim.position(after, 0))
 
 
 def one(database: Database, query: str) -> Any:
@@ -104,11 +118,9 @@ def test_a_restore_in_the_middle_of_a_stage(
     new = connect(restored(cluster, dsn, other), autocommit=True)
     upgrade(new.info.dsn)
     assert new.execute(CURSOR).fetchall() == [("backfill", seq, until, 0, end, lower)]
-    step = anchor._QUERIES["stage_ended"]
-    cursor = {"cursor": one(new, "select id from rowcall.cursor")}
-    new.execute(step, cursor)
+    end_stage(new)
     assert new.execute(CURSOR).fetchall() == [("restored", 0, end, 0, 0, lower)]
-    new.execute(step, cursor)
+    end_stage(new)
     anchored = one(new, "select anchor::text from rowcall.installation")
     assert new.execute(CURSOR).fetchall() == [(None, 0, 0, 0, 0, anchored)]
 

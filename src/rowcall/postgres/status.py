@@ -58,7 +58,7 @@ def backlogs(connection: psycopg.Connection[Any], limit: int = LIMIT) -> list[Ba
     """Every subscription with what waits for it, by name."""
     with connection.transaction():
         # As the log's readers have it: without statistics the planner would scan all of the log.
-        connection.execute("set local enable_seqscan = off; set local jit = off")
+        connection.execute("set local enable_seqscan = off; set local enable_bitmapscan = off; set local jit = off")
         return [Backlog(*row) for row in connection.execute(_QUERIES["backlog"], {"limit": limit}).fetchall()]
 
 

@@ -243,7 +243,7 @@ class Progress:
         queries = resources.queries("log")
         [(mark,)] = yield Fetch(queries["layout_mark"])
         if mark != self._layouts.mark:
-            [(self._layouts.installation, _)] = yield Fetch(queries["installation"])
+            [(self._layouts.installation, *_)] = yield Fetch(queries["installation"])
             self._layouts.load((yield Fetch(queries["layouts"])), mark)
 
     def _tell(self, handler: AfterHandler, events: Sequence[Event], run: _Run) -> Steps[None]:
