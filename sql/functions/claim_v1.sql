@@ -5,6 +5,7 @@
 -- Called by: a worker, in autocommit.
 create function rowcall.claim_v1(worker integer, most integer) returns table (cursor integer, left_behind text)
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_worker rowcall.worker;
@@ -46,6 +47,7 @@ end $$;
 -- Called by: claim_v1, release_v1.
 create function rowcall.split_v1(cursor integer, kept integer) returns void
 language sql
+set search_path = pg_catalog, pg_temp
 as $$
   insert into rowcall.cursor (subscription, lanes, lower, upper, last_seq, number, stage, stage_seq, stage_until,
     restored_seq, restored_until, epoch)

@@ -2,6 +2,7 @@
 -- Called by: a worker that has several, after it wrote down where they are; in autocommit.
 create function rowcall.merge_v1(worker integer) returns void
 language sql
+set search_path = pg_catalog, pg_temp
 as $$
   with place as (
     select min(c.id) as id, array_agg(c.id) as ids, sum(c.delivered) as delivered

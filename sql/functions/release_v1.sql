@@ -2,6 +2,7 @@
 -- Called by: a worker between two slices, in autocommit.
 create function rowcall.release_v1(worker integer, kept integer) returns void
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cursor rowcall.cursor;
