@@ -50,7 +50,7 @@ def write_before_the_lock() -> None:
             heard(listener, worker, roll)
 
     heard = Listener._tell
-    Listener._tell = tell  # type: ignore[method-assign]
+    Listener._tell = tell  # type: ignore[method-assign, assignment]
     Doorbell.lie_down = late  # type: ignore[method-assign, assignment]
     assert sleep.BACKSTOP < 3600
     sleep.BACKSTOP = 3600.0
