@@ -21,17 +21,22 @@ select l.subscription, (select id from enlisted) from locked as l;
 
 -- name: beat
 -- Says that these workers are alive, and tells each of them which others of its subscription are, with the most lanes they
--- take, and who has how many lanes.
+-- take and their processes, and who has how many lanes.
 with seen as (
   update rowcall.worker set seen_at = clock_timestamp() where id = any (%(workers)s) returning id, subscription
 )
 select s.id,
-  (select jsonb_agg(jsonb_build_array(w.id, w.lanes))
+  (select jsonb_agg(jsonb_build_array(w.id, w.lanes, w.process))
    from rowcall.worker as w
    where w.subscription = s.subscription
      and (w.id = s.id or exists (select from rowcall.live_worker as l where l.id = w.id))),
   (select jsonb_agg(jsonb_build_array(c.owner, cardinality(c.lanes))) from rowcall.cursor as c where c.subscription = s.subscription)
 from seen as s;
+
+-- name: await_end
+-- Returns when a worker's session has ended: until then that has the lock.
+select pg_advisory_unlock_shared(1383036774, %(worker)s)
+from (select pg_advisory_lock_shared(1383036774, %(worker)s) offset 0) as got;
 
 -- name: end_dead
 -- Ends the sessions of dead workers, and waits for it: one that is frozen holds its locks until then.

@@ -74,7 +74,7 @@ where w.seen_at > clock_timestamp() - interval '5 s'
   and (not w.locked or exists (
     select from pg_catalog.pg_locks as l
     where l.locktype = 'advisory' and l.classid = 1383036774 and l.objid = w.id::oid and l.objsubid = 2 and l.granted
-      and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
+      and l.mode = 'ExclusiveLock' and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
   ));
 
 -- Events that were being handled when their process died: written before each call, only for a while after a death, by each

@@ -19,6 +19,7 @@ from rowcall.gate.server import GateServer
 from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import delivery_for
 from rowcall.listener.lanes import Roll
+from rowcall.listener.peers import Peers
 from rowcall.listener.sleep import Sleep
 from rowcall.listener.suspects import Process
 from rowcall.listener.worker import Worker
@@ -30,7 +31,8 @@ from rowcall.postgres.wakeups import Doorbell
 
 _LOG = structlog.get_logger("rowcall")
 
-#: Seconds between heartbeats, and so until a process hears who joined or left. One that is not seen for five is replaced.
+#: Seconds between heartbeats, and so until a process hears who joined or left; of a death it hears at once. One that is not
+#: seen for five is replaced.
 BEAT = 1.0
 #: Seconds between attempts to join a subscription that somebody is about to drop.
 STANDBY = 1.0
@@ -82,6 +84,7 @@ class Listener:
         self._grace = grace
         self._process = Process(f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}")
         self._stopping = asyncio.Event()
+        # Somebody joined, or is gone: time for a heartbeat.
         self._joined = asyncio.Event()
         self._sleep = Sleep()
         self._workers: dict[int, Worker] = {}
@@ -141,9 +144,11 @@ class Listener:
             reader = await LogReader.over(reading)
             doorbell = await Doorbell.open(self._dsn)
             stack.push_async_callback(doorbell.close)
+            peers = Peers(self._dsn, self._process.name, self._joined.set)
             servants = [
                 asyncio.create_task(self._sleep.keep_watch(doorbell)),
-                asyncio.create_task(self._call_the_roll(reader)),
+                asyncio.create_task(self._call_the_roll(reader, peers)),
+                asyncio.create_task(peers.keep_watch()),
                 asyncio.create_task(_keep_partitions_ahead(self._dsn)),
             ]
             if self._subjects.guarded:
@@ -243,7 +248,7 @@ class Listener:
         if worker.id is not None and worker.take(roll):
             self._sleep.wake(worker.name)
 
-    async def _call_the_roll(self, reader: LogReader) -> None:
+    async def _call_the_roll(self, reader: LogReader, peers: Peers) -> None:
         """Say that the workers are alive, and tell them who else is; runs until cancelled.
 
         :raises Unreachable: if one was replaced, as others had not seen it for long.
@@ -254,7 +259,9 @@ class Listener:
             self._joined.clear()
             called = dict(self._workers)
             rows = await reader.fetch(claims.QUERIES["beat"], {"workers": list(called)})
-            rolls = {row[0]: Roll(dict(claims.pairs(row[1])), claims.pairs(row[2])) for row in rows}
+            alive = {row[0]: claims.alive(row[1]) for row in rows}
+            peers.hear({process: worker for workers in alive.values() for worker, _, process in workers})
+            rolls = {row[0]: Roll({w: most for w, most, _ in alive[row[0]]}, claims.owned(row[2])) for row in rows}
             for number, worker in called.items():
                 if number in rolls:
                     self._tell(worker, rolls[number])

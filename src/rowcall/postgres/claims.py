@@ -58,6 +58,15 @@ class Claim:
         }
 
 
-def pairs(raw: bytes | None) -> list[tuple[Any, int]]:
-    """What the query ``beat`` gives as arrays of two."""
-    return msgspec.json.decode(raw, type=list[tuple[int | None, int]]) if raw else []
+Alive = list[tuple[int, int, str]]
+Owned = list[tuple[int | None, int]]
+
+
+def alive(raw: bytes | None) -> Alive:
+    """Of the query ``beat``: each live worker's id, the most lanes it takes, and its process."""
+    return msgspec.json.decode(raw, type=Alive) if raw else []
+
+
+def owned(raw: bytes | None) -> Owned:
+    """Of the query ``beat``: each cursor's owner, None if it is free, and how many lanes it is."""
+    return msgspec.json.decode(raw, type=Owned) if raw else []
