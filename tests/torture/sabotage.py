@@ -77,7 +77,7 @@ def sleep_without_reading() -> None:
     async def read_unless_skipped(self: Any) -> bool:
         return False if skipped and skipped.pop() else await read(self)
 
-    sleep.Sleep._sleep = lie_and_skip  # type: ignore[method-assign]
+    sleep.Sleep._sleep = lie_and_skip  # type: ignore[method-assign, assignment]
     sleep.Sleep._have_all_read = read_unless_skipped  # type: ignore[method-assign]
 
 

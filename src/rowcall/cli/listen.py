@@ -42,6 +42,15 @@ def listen(
             metavar="N", min=1, max=LANES, help="Most of the 16 lanes of each subscription this process takes."
         ),
     ] = LANES,
+    poll: Annotated[
+        bool, typer.Option("--poll", help="Look once a second instead of being woken: behind a transaction pooler.")
+    ] = False,
+    listen_dsn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DSN", help="Behind a transaction pooler: a way around it, for the one connection that LISTENs."
+        ),
+    ] = None,
     grace: Annotated[
         float,
         typer.Option(
@@ -53,6 +62,8 @@ def listen(
 
     Example: rowcall listen shop.events:app
     """
+    if poll and listen_dsn:
+        raise errors.UsageError("--poll and --listen-dsn exclude each other: who polls does not LISTEN.")
     _configure_log()
     app, name = load_app(target)
     with connect(dsn) as connection:
@@ -64,7 +75,10 @@ def listen(
         _fill(connection, name)
         if missing := declarations.not_in_place(connection, app):
             _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
-    listener = Listener(app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes, grace=grace)
+    around = None if listen_dsn is None else settings.database_dsn(listen_dsn)
+    listener = Listener(
+        app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes, grace=grace, poll=poll, listen_dsn=around
+    )
     try:
         left = asyncio.run(_run(listener))
     except errors.Stuck as error:

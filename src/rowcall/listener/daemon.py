@@ -20,14 +20,14 @@ from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import delivery_for
 from rowcall.listener.lanes import Roll
 from rowcall.listener.peers import Peers
-from rowcall.listener.sleep import Sleep
+from rowcall.listener.sleep import ONLY_POLL, Sleep
 from rowcall.listener.suspects import Process
 from rowcall.listener.worker import Worker
 from rowcall.postgres import claims, partitions
 from rowcall.postgres import connection as connections
 from rowcall.postgres.log import ALL_LANES, LANES, LogReader
 from rowcall.postgres.tables import Subjects
-from rowcall.postgres.wakeups import Doorbell
+from rowcall.postgres.wakeups import Alarm, Doorbell, NoDoorbell
 
 _LOG = structlog.get_logger("rowcall")
 
@@ -62,6 +62,8 @@ class Listener:
     :param subjects: the tables its handlers are about.
     :param drain: end once everything pending is delivered.
     :param lanes: most lanes of each subscription that this process takes.
+    :param poll: never LISTEN: as behind a transaction pooler, where connections change sessions.
+    :param listen_dsn: where to LISTEN, if ``dsn`` leads to such a pooler.
     :param grace: seconds that handlers have to finish when told to stop; then they are cancelled, and rolled back.
     :ivar abandoned: whether a handler that could not be stopped still runs in its thread.
     """
@@ -74,6 +76,8 @@ class Listener:
         *,
         drain: bool = False,
         lanes: int = LANES,
+        poll: bool = False,
+        listen_dsn: str | None = None,
         grace: float = GRACE,
     ) -> None:
         self._app = app
@@ -81,12 +85,15 @@ class Listener:
         self._subjects = subjects
         self._drain = drain
         self._lanes = lanes
+        self._poll = poll
+        self._listen_dsn = listen_dsn
+        self._pooled = poll or listen_dsn is not None
         self._grace = grace
         self._process = Process(f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}")
         self._stopping = asyncio.Event()
         # Somebody joined, or is gone: time for a heartbeat.
         self._joined = asyncio.Event()
-        self._sleep = Sleep()
+        self._sleep = self._new_sleep()
         self._workers: dict[int, Worker] = {}
         self._left_over: list[LeftOver] = []
         self._connected = True
@@ -133,22 +140,25 @@ class Listener:
         except TimeoutError:
             return
 
+    def _new_sleep(self) -> Sleep:
+        return Sleep(ONLY_POLL) if self._poll else Sleep()
+
     async def _session(self) -> None:
         """One life of the connections."""
-        self._sleep = Sleep()
+        self._sleep = self._new_sleep()
         self._workers = {}
         self._left_over = []
         async with AsyncExitStack() as stack:
-            reading = await connections.connect_async(self._dsn, application_name="rowcall reader")
+            reading = await connections.connect_async(self._dsn, application_name="rowcall reader", pooled=self._pooled)
             stack.push_async_callback(reading.close)
-            reader = await LogReader.over(reading)
-            doorbell = await Doorbell.open(self._dsn)
+            reader = await LogReader.over(reading, pooled=self._pooled)
+            doorbell: Alarm = NoDoorbell() if self._poll else await Doorbell.open(self._listen_dsn or self._dsn)
             stack.push_async_callback(doorbell.close)
             peers = Peers(self._dsn, self._process.name, self._joined.set)
             servants = [
                 asyncio.create_task(self._sleep.keep_watch(doorbell)),
                 asyncio.create_task(self._call_the_roll(reader, peers)),
-                asyncio.create_task(peers.keep_watch()),
+                *([] if self._pooled else [asyncio.create_task(peers.keep_watch())]),
                 asyncio.create_task(_keep_partitions_ahead(self._dsn)),
             ]
             if self._subjects.guarded:
@@ -191,7 +201,7 @@ class Listener:
         topic = self._subjects.topics[handler.name]
         worker = Worker(handler, topic, reader, delivery, process=self._process, most=self._lanes)
         try:
-            await delivery.open(self._dsn)
+            await delivery.open(self._dsn, pooled=self._pooled)
             await self._deliver(worker)
             await self._leave(worker)
         finally:
@@ -202,7 +212,7 @@ class Listener:
 
     async def _enlist(self, worker: Worker) -> None:
         while not self._stopping.is_set():
-            if await worker.enlist(locked=True):
+            if await worker.enlist(locked=not self._pooled):
                 assert worker.id is not None
                 self._workers[worker.id] = worker
                 self._joined.set()

@@ -77,8 +77,11 @@ class NoEffect(errors.UsageError):
 class Delivery(Protocol):
     """Runs an after-handler in transactions of one connection."""
 
-    async def open(self, dsn: str) -> None:
-        """Connect."""
+    async def open(self, dsn: str, *, pooled: bool = False) -> None:
+        """Connect.
+
+        :param pooled: whether the connection may lead to another session for each transaction.
+        """
 
     async def close(self) -> bool:
         """Give the connection back; whether it could be, or a call that cannot be stopped has it."""
@@ -187,13 +190,15 @@ class SyncDelivery:
     async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
-    async def open(self, dsn: str) -> None:
+    async def open(self, dsn: str, *, pooled: bool = False) -> None:
         self._dsn = dsn
-        await self._run(self._open)
+        await self._run(self._open, pooled)
 
-    def _open(self) -> None:
-        self._connection = connections.connect(self._dsn, application_name=_application_name(self.handler))
-        connections.settle(self._connection)
+    def _open(self, pooled: bool) -> None:
+        name = _application_name(self.handler)
+        self._connection = connections.connect(self._dsn, application_name=name, pooled=pooled)
+        if not pooled:
+            connections.settle(self._connection)
         if self._make_sessions is not None:
             self._sessions = self._make_sessions(self._connection)
 
@@ -275,9 +280,11 @@ class AsyncDelivery:
     def lost(self) -> bool:
         return self._connection is None or self._connection.closed
 
-    async def open(self, dsn: str) -> None:
-        self._connection = await connections.connect_async(dsn, application_name=_application_name(self.handler))
-        await connections.settle_async(self._connection)
+    async def open(self, dsn: str, *, pooled: bool = False) -> None:
+        name = _application_name(self.handler)
+        self._connection = await connections.connect_async(dsn, application_name=name, pooled=pooled)
+        if not pooled:
+            await connections.settle_async(self._connection)
         if self._make_sessions is not None:
             self._sessions = self._make_sessions(self._connection)
             await self._sessions.prepare()

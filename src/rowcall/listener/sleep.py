@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from rowcall.postgres.wakeups import Doorbell
+from rowcall.postgres.wakeups import Alarm
 
 #: Seconds between polls while events come: under load this, not NOTIFY, finds them.
 LINGER = 0.02
 #: Seconds between polls behind a long open writer: late by a quarter second at most, four trivial queries a second.
 SLOWEST_POLL = 0.25
+#: Seconds between polls of those who only poll, as behind a transaction pooler: one query a second and subscription.
+ONLY_POLL = 1.0
 #: Seconds after which a sleeper looks by itself, in case a ring got lost.
 BACKSTOP = 5.0
 #: Seconds between looks at whether the process whose sleep makes writers ring is still there.
@@ -26,9 +28,13 @@ DOZE = 1.0
 
 
 class Sleep:
-    """Where waiting subscriptions wait, and what wakes them. Each is known by its name."""
+    """Where waiting subscriptions wait, and what wakes them. Each is known by its name.
 
-    def __init__(self) -> None:
+    :param slowest: seconds between polls where there is nothing to read and no sleep.
+    """
+
+    def __init__(self, slowest: float = SLOWEST_POLL) -> None:
+        self._slowest = slowest
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._working: set[str] = set()
         self._reading: set[str] = set()
@@ -91,14 +97,14 @@ class Sleep:
             await self._settled.wait()
         return self._found
 
-    async def keep_watch(self, doorbell: Doorbell) -> None:
+    async def keep_watch(self, doorbell: Alarm) -> None:
         """Wake the waiting whenever there may be something to read; runs until cancelled."""
         pause, restless = LINGER, False
         while True:
             if await self._have_all_read():
                 pause, restless = LINGER, False
-            elif self._working or not self._waiting or (restless and pause < SLOWEST_POLL):
-                pause = min(pause * 2, SLOWEST_POLL)
+            elif self._working or not self._waiting or (restless and pause < self._slowest):
+                pause = min(pause * 2, self._slowest)
             else:
                 place = await doorbell.lie_down()
                 if place == "asleep":
@@ -109,10 +115,10 @@ class Sleep:
                     pause = LINGER
                     continue
                 else:
-                    pause = min(pause * 2, SLOWEST_POLL)
+                    pause = min(pause * 2, self._slowest)
             await asyncio.sleep(pause)
 
-    async def _sleep(self, doorbell: Doorbell) -> bool:
+    async def _sleep(self, doorbell: Alarm) -> bool:
         """Sleep until there is something to read, or somebody rings; whether the ring was for nothing.
 
         Rings for tables that nobody here reads must not go on: each costs its writer a lock of the whole cluster.

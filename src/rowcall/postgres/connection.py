@@ -113,15 +113,22 @@ def _writes_iso_dates(connection: psycopg.Connection[Any] | psycopg.AsyncConnect
     return (connection.info.parameter_status("DateStyle") or "").startswith("ISO")
 
 
-def connect(dsn: str, *, autocommit: bool = True, application_name: str = "rowcall") -> psycopg.Connection[TupleRow]:
+def connect(
+    dsn: str, *, autocommit: bool = True, application_name: str = "rowcall", pooled: bool = False
+) -> psycopg.Connection[TupleRow]:
     """A sync connection that Rowcall works with.
 
+    :param pooled: whether it may lead to another session for each transaction.
     :raises Unreachable: if there is no connection to be had.
     :raises UsageError: if the server is too old or the DSN is no DSN.
     """
     try:
         connection = psycopg.connect(
-            dsn, autocommit=autocommit, application_name=application_name, client_encoding="utf8"
+            dsn,
+            autocommit=autocommit,
+            application_name=application_name,
+            client_encoding="utf8",
+            prepare_threshold=_prepare_threshold(pooled),
         )
     except psycopg.ProgrammingError as error:
         raise errors.UsageError(f"The DSN cannot be read: {one_line(error)}.") from error
@@ -138,13 +145,22 @@ def connect(dsn: str, *, autocommit: bool = True, application_name: str = "rowca
     return connection
 
 
+def _prepare_threshold(pooled: bool) -> int | None:
+    """After how many executions psycopg prepares a statement: never, where the next one may go to another session."""
+    return None if pooled else 5
+
+
 async def connect_async(
-    dsn: str, *, autocommit: bool = True, application_name: str = "rowcall"
+    dsn: str, *, autocommit: bool = True, application_name: str = "rowcall", pooled: bool = False
 ) -> psycopg.AsyncConnection[TupleRow]:
-    """An async connection that a listener works with. Errors as :func:`connect`."""
+    """An async connection that a listener works with. Parameters and errors as of :func:`connect`."""
     try:
         connection = await psycopg.AsyncConnection.connect(
-            dsn, autocommit=autocommit, application_name=application_name, client_encoding="utf8"
+            dsn,
+            autocommit=autocommit,
+            application_name=application_name,
+            client_encoding="utf8",
+            prepare_threshold=_prepare_threshold(pooled),
         )
     except psycopg.ProgrammingError as error:
         raise errors.UsageError(f"The DSN cannot be read: {one_line(error)}.") from error
@@ -152,7 +168,8 @@ async def connect_async(
         raise unreachable(error) from error
     try:
         check_server_version(connection.info.server_version)
-        await connection.execute(_STAY)
+        if not pooled:
+            await connection.execute(_STAY)
         if not _writes_iso_dates(connection):
             await connection.execute(_ISO_DATES)
         if not autocommit:

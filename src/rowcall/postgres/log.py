@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -16,6 +17,10 @@ from rowcall.postgres.layouts import Layouts
 from rowcall.selector import Selector, Topic
 
 _QUERIES = resources.queries("log")
+
+#: To plan a query takes longer than to read a few events by it. Without statistics the planner takes a third of the log for new
+#: and would scan it all; before PostgreSQL 18 that makes every plan look dear enough to be compiled, for a second each time.
+_PLANNING = "set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; set local jit = off"
 
 #: The lanes of a subscription, see functions/lane_v1.sql.
 LANES = 16
@@ -136,22 +141,24 @@ class LogReader:
         self._layouts = layouts
         self._floor = floor
         self._anchor = anchor
+        self._pooled = False
+        self._turn = asyncio.Lock()
 
     @classmethod
-    async def over(cls, connection: psycopg.AsyncConnection[Any]) -> LogReader:
-        """A reader over a connection of its own."""
-        # To plan a query takes longer than to read a few events by it.
-        await connection.execute("set plan_cache_mode = force_generic_plan")
-        connection.prepare_threshold = 0
-        # Without statistics the planner takes a third of the log for new and would scan it all.
-        await connection.execute("set enable_seqscan = off")
-        # Before PostgreSQL 18 that makes every plan look dear enough to be compiled, for a second each time.
-        await connection.execute("set jit = off")
+    async def over(cls, connection: psycopg.AsyncConnection[Any], *, pooled: bool = False) -> LogReader:
+        """A reader over a connection of its own.
+
+        :param pooled: whether that may lead to another session for each transaction.
+        """
+        if not pooled:
+            await connection.execute(_PLANNING.replace("set local", "set"))
+            connection.prepare_threshold = 0
         row = await (await connection.execute(_QUERIES["installation"])).fetchone()
         assert row is not None
         if row[1]:
             raise errors.Unreachable("The database is a standby, where nothing can be delivered: name the primary.")
         reader = cls(connection, Layouts(row[0]), floor=row[2], anchor=row[3])
+        reader._pooled = pooled
         await reader.refresh_layouts()
         return reader
 
@@ -167,7 +174,12 @@ class LogReader:
     async def fetch(self, query: str, parameters: dict[str, Any]) -> list[Any]:
         """Rows of a statement in a transaction of its own, json values as bytes."""
         cursor = connections.raw_cursor(self._connection)
-        await cursor.execute(query, parameters, binary=True)
+        if not self._pooled:
+            await cursor.execute(query, parameters, binary=True)
+            return await cursor.fetchall() if cursor.description else []
+        async with self._turn, self._connection.transaction():
+            await self._connection.execute(_PLANNING)
+            await cursor.execute(query, parameters, binary=True)
         return await cursor.fetchall() if cursor.description else []
 
     async def read(

@@ -158,7 +158,8 @@ def holder(connection: psycopg.Connection[Any], subscription: int) -> str | None
     """Which process has a subscription, in words; None if nobody has it."""
     row = connection.execute(_FINDING["holder"], {"subscription": subscription}).fetchone()
     if row is None:
-        return None
+        row = connection.execute(_FINDING["holding_process"], {"subscription": subscription}).fetchone()
+        return None if row is None else f"process {row[0]}"
     pid, application, address, port = row
     if address is None and port is None:
         return f"server process {pid}, of which this login may not see more"

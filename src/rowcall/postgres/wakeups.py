@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import psycopg
 
@@ -16,6 +16,38 @@ CHANNEL = "rowcall"
 
 #: What lying down came to: we sleep, another process sleeps already, or a writer is in the middle of something.
 Place = Literal["asleep", "another", "open"]
+
+
+class Alarm(Protocol):
+    """What wakes a listener that has nothing to read."""
+
+    async def lie_down(self) -> Place:
+        """Tell writers to ring. Unless it comes to ``asleep``, they do not ring for us."""
+
+    async def get_up(self) -> None:
+        """Tell writers that reading goes on by itself."""
+
+    async def wait(self, timeout: float) -> bool:
+        """Sleep until somebody rings, at most ``timeout`` seconds; whether somebody did."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
+class NoDoorbell:
+    """For those who poll: nobody ever sleeps, so nobody rings."""
+
+    async def lie_down(self) -> Place:
+        return "open"
+
+    async def get_up(self) -> None:
+        raise AssertionError("nobody lay down")
+
+    async def wait(self, timeout: float) -> bool:
+        raise AssertionError("nobody lay down")
+
+    async def close(self) -> None:
+        """There is no connection."""
 
 
 class Doorbell:
