@@ -34,6 +34,7 @@ lint: .venv/dev.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/rowcall bench capture
+	$(BIN)/rowcall bench delivery
 
 lock: .venv/dev.stamp
 	$(PIP) uv
