@@ -42,7 +42,7 @@ def drain(app: Rowcall, dsn: str) -> LeftOver:
 
 def enlist(connection: psycopg.Connection[Any], name: str, *, process: str = "another", lanes: int = 16) -> int:
     """Do what a listener does before it reads; the worker's id."""
-    parameters = {"name": name, "lanes": lanes, "process": process, "locked": True}
+    parameters = {"name": name, "lanes": lanes, "process": process, "locked": True, "sessions": []}
     row = connection.execute(resources.queries("claims")["enlist"], parameters).fetchone()
     assert row
     return int(row[1])

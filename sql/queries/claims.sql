@@ -11,10 +11,9 @@ with drawn as (
     then pg_try_advisory_lock_shared(1383036772, d.subscription) and pg_try_advisory_lock(1383036774, d.worker) else true end as free
   from drawn as d
 ), enlisted as (
-  insert into rowcall.worker (id, subscription, lanes, process, locked, pid, backend_start)
-  select l.worker, l.subscription, %(lanes)s, %(process)s, %(locked)s, a.pid, a.backend_start
-  from locked as l cross join pg_stat_activity as a
-  where l.free and a.pid = pg_backend_pid()
+  insert into rowcall.worker (id, subscription, lanes, process, locked, sessions)
+  select l.worker, l.subscription, %(lanes)s, %(process)s, %(locked)s, pg_backend_pid() || %(sessions)s::integer[]
+  from locked as l where l.free
   returning id
 )
 select l.subscription, (select id from enlisted) from locked as l;
@@ -39,10 +38,10 @@ select pg_advisory_unlock_shared(1383036774, %(worker)s)
 from (select pg_advisory_lock_shared(1383036774, %(worker)s) offset 0) as got;
 
 -- name: end_dead
--- Ends the sessions of dead workers, and waits for it: one that is frozen holds its locks until then.
+-- Ends the sessions of dead workers, and waits for it: one that is frozen holds its locks until then, and the doorbell's.
 select w.process, pg_terminate_backend(a.pid, 1000)
 from rowcall.worker as w
-join pg_stat_activity as a on a.pid = w.pid and a.backend_start = w.backend_start
+join pg_stat_activity as a on a.pid = any (w.sessions) and a.backend_start <= w.enlisted_at and a.application_name like 'rowcall %%'
 where w.subscription = %(subscription)s and w.locked and not exists (select from rowcall.live_worker as l where l.id = w.id);
 
 -- name: claim

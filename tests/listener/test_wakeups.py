@@ -205,9 +205,10 @@ def test_an_idle_sleeper_reads_once_a_backstop_and_asks_nothing_else() -> None:
     assert set(queries[1:]) == {f"wait {sleep.BACKSTOP}"}
 
 
-def test_a_dozer_asks_and_reads_once_a_doze() -> None:
-    _, queries = asyncio.run(watched(Bell(False, False, place="another"), 3))
-    assert queries[:4] == ["lie down", f"wait {sleep.DOZE}"] * 2
+def test_a_dozer_asks_once_a_doze_and_reads_when_somebody_rings() -> None:
+    reads, queries = asyncio.run(watched(Bell(False, False, True, place="another"), 3))
+    assert reads == 3
+    assert queries[:6] == ["lie down", f"wait {sleep.DOZE}"] * 3
 
 
 def test_after_a_ring_for_nothing_it_stays_up_for_a_while() -> None:

@@ -33,7 +33,7 @@ _LOG = structlog.get_logger("rowcall")
 
 #: Seconds between heartbeats, and so until a process hears who joined or left; of a death it hears at once. One that is not
 #: seen for five is replaced.
-BEAT = 1.0
+BEAT = 2.0
 #: Seconds between attempts to join a subscription that somebody is about to drop.
 STANDBY = 1.0
 #: Seconds that handlers have to finish what is in flight, once the listener is told to stop.
@@ -94,6 +94,7 @@ class Listener:
         # Somebody joined, or is gone: time for a heartbeat.
         self._joined = asyncio.Event()
         self._sleep = self._new_sleep()
+        self._sessions: list[int] = []
         self._workers: dict[int, Worker] = {}
         self._left_over: list[LeftOver] = []
         self._connected = True
@@ -154,6 +155,9 @@ class Listener:
             reader = await LogReader.over(reading, pooled=self._pooled)
             doorbell: Alarm = NoDoorbell() if self._poll else await Doorbell.open(self._listen_dsn or self._dsn)
             stack.push_async_callback(doorbell.close)
+            self._sessions = [
+                connection.info.backend_pid for connection in (reading, doorbell.connection) if connection
+            ]
             peers = Peers(self._dsn, self._process.name, self._joined.set)
             servants = [
                 asyncio.create_task(self._sleep.keep_watch(doorbell)),
@@ -212,7 +216,7 @@ class Listener:
 
     async def _enlist(self, worker: Worker) -> None:
         while not self._stopping.is_set():
-            if await worker.enlist(locked=not self._pooled):
+            if await worker.enlist(self._sessions, locked=not self._pooled):
                 assert worker.id is not None
                 self._workers[worker.id] = worker
                 self._joined.set()

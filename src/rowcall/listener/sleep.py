@@ -24,7 +24,7 @@ ONLY_POLL = 1.0
 #: Seconds after which a sleeper looks by itself, in case a ring got lost.
 BACKSTOP = 5.0
 #: Seconds between looks at whether the process whose sleep makes writers ring is still there.
-DOZE = 1.0
+DOZE = 2.0
 
 
 class Sleep:
@@ -111,12 +111,25 @@ class Sleep:
                     restless = await self._sleep(doorbell)
                     pause = LINGER
                 elif place == "another":
-                    restless = await doorbell.wait(DOZE)
+                    restless = await self._doze(doorbell)
                     pause = LINGER
                     continue
                 else:
                     pause = min(pause * 2, self._slowest)
             await asyncio.sleep(pause)
+
+    async def _doze(self, doorbell: Alarm) -> bool:
+        """Have writers ring for another process's sleep, as long as that is there; whether somebody rang."""
+        until = asyncio.get_running_loop().time() + BACKSTOP
+        while asyncio.get_running_loop().time() < until:
+            if await doorbell.wait(DOZE):
+                return True
+            place = await doorbell.lie_down()
+            if place == "asleep":
+                await doorbell.get_up()
+            if place != "another":
+                break
+        return False
 
     async def _sleep(self, doorbell: Alarm) -> bool:
         """Sleep until there is something to read, or somebody rings; whether the ring was for nothing.

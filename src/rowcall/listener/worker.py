@@ -9,6 +9,7 @@ event in it waits for nobody who waits.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -70,12 +71,20 @@ class Worker:
         """The lanes it has."""
         return [lane for claim in self._claims.values() for lane in claim.lanes]
 
-    async def enlist(self, *, locked: bool) -> bool:
+    async def enlist(self, sessions: Sequence[int], *, locked: bool) -> bool:
         """Become a worker of the subscription; whether that could be, or somebody is about to drop it.
 
+        :param sessions: the server's processes of the other sessions of this process: they end with it.
+        :param locked: whether the delivery's connection is a session that can hold a lock.
         :raises UsageError: if there is no such subscription any more.
         """
-        parameters = {"name": self.name, "lanes": self._most, "process": self._process.name, "locked": locked}
+        parameters = {
+            "name": self.name,
+            "lanes": self._most,
+            "process": self._process.name,
+            "locked": locked,
+            "sessions": list(sessions),
+        }
         rows = await self._delivery.fetch(QUERIES["enlist"], parameters)
         if not rows:
             raise errors.UsageError(

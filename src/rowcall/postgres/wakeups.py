@@ -21,6 +21,10 @@ Place = Literal["asleep", "another", "open"]
 class Alarm(Protocol):
     """What wakes a listener that has nothing to read."""
 
+    @property
+    def connection(self) -> psycopg.AsyncConnection[Any] | None:
+        """The one that LISTENs, if any."""
+
     async def lie_down(self) -> Place:
         """Tell writers to ring. Unless it comes to ``asleep``, they do not ring for us."""
 
@@ -36,6 +40,8 @@ class Alarm(Protocol):
 
 class NoDoorbell:
     """For those who poll: nobody ever sleeps, so nobody rings."""
+
+    connection = None
 
     async def lie_down(self) -> Place:
         return "open"
@@ -59,6 +65,11 @@ class Doorbell:
     def __init__(self, connection: psycopg.AsyncConnection[Any], possible: bool) -> None:
         self._connection = connection
         self._possible = possible
+
+    @property
+    def connection(self) -> psycopg.AsyncConnection[Any]:
+        """The one that LISTENs."""
+        return self._connection
 
     @classmethod
     async def open(cls, dsn: str) -> Doorbell:
