@@ -25,6 +25,8 @@ begin
     order by c.owner is null, c.id
     for update of c skip locked
   loop
+    -- It may have changed hands since this statement began, to one who was not there yet.
+    continue when exists (select from rowcall.live_worker as l where l.id = v_cursor.owner);
     if v_cursor.owner is null then
       exit when v_room <= 0;
       if cardinality(v_cursor.lanes) > v_room then

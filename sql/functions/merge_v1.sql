@@ -4,10 +4,11 @@ create function rowcall.merge_v1(worker integer) returns void
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  with place as (
+  with mine as (
+    select * from rowcall.cursor as c where c.owner = merge_v1.worker for update
+  ), place as (
     select min(c.id) as id, array_agg(c.id) as ids, sum(c.delivered) as delivered
-    from rowcall.cursor as c
-    where c.owner = merge_v1.worker
+    from mine as c
     group by c.lower::text, c.upper::text, c.last_seq, c.number, c.stage, c.stage_seq, c.stage_until,
       c.restored_seq, c.restored_until
     having count(*) > 1

@@ -24,8 +24,8 @@ select exists (
 with written as (insert into bench_bare default values) select pg_notify('bench', '');
 
 -- name: write
-update bench_delivery set amount = amount + 1, updated_at = now()
-where id = 1 + floor(random() * 100000)::bigint;
+\set id random(1, 1000)
+update bench_delivery set amount = amount + 1, updated_at = now() where id = :id;
 
 -- name: behind
 select coalesce(extract(epoch from clock_timestamp() - min(e.at)), 0)::float8

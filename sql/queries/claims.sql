@@ -70,9 +70,16 @@ select exists (select from rowcall.worker where id = %(worker)s),
   exists (select from rowcall.subscription where id = %(subscription)s and name = %(name)s);
 
 -- name: open_window
--- The next window of lanes that are apart: whose it is if another worker opened it first.
-insert into rowcall.window (subscription, number, upper) values (%(subscription)s, %(number)s, %(upper)s)
-on conflict do nothing returning number;
+-- The next window of lanes that are apart: whether the lanes are still held, without which nobody may open one, since numbers begin
+-- anew once lanes are together; and whether it was opened, or another worker was first.
+with held as (
+  select c.subscription from rowcall.cursor as c where c.id = %(cursor)s and c.epoch = %(epoch)s for share
+), opened as (
+  insert into rowcall.window (subscription, number, upper)
+  select h.subscription, %(number)s, %(upper)s from held as h
+  on conflict do nothing returning number
+)
+select exists (select from held), exists (select from opened);
 
 -- name: prune_windows
 delete from rowcall.window as w
@@ -85,7 +92,7 @@ where w.subscription = %(subscription)s
 with cleared as (
   delete from rowcall.suspect where subscription = %(subscription)s and process = %(process)s and error is null
 )
-select s.seq, count(*) filter (where not exists (select from rowcall.live_worker as l where l.process = s.process)), max(s.error),
+select s.seq, count(*) filter (where s.process <> 'cut' and not exists (select from rowcall.live_worker as l where l.process = s.process)), max(s.error),
   5 - extract(epoch from clock_timestamp() - max(s.marked_at))::float8
 from rowcall.suspect as s
 where s.subscription = %(subscription)s and not (s.process = %(process)s and s.error is null)

@@ -42,7 +42,8 @@ delete from rowcall.suspect where subscription = %(subscription)s and seq = any 
 -- name: park
 insert into rowcall.parked (subscription, seq, relation, key, next_key, attempts, due_at, error, dead)
 values (%(subscription)s, %(seq)s, %(relation)s, %(key)s, %(next_key)s, %(attempts)s,
-  clock_timestamp() + make_interval(secs => %(delay)s), %(error)s, %(dead)s);
+  clock_timestamp() + make_interval(secs => %(delay)s), %(error)s, %(dead)s)
+on conflict (subscription, seq) do update set error = coalesce(excluded.error, parked.error);
 
 -- name: parked_keys
 select relation, key from rowcall.parked where subscription = %(subscription)s

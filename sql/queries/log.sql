@@ -29,7 +29,7 @@ left join lateral (
     case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end as lane,
     case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end as next_lane
   from rowcall.event
-  where (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[]))
+  where (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[])) and xid < pg_snapshot_xmax(s.upper)
     and (not s.opened or pg_visible_in_snapshot(xid, s.upper))
     and seq + 0 > %(floor)s
     and relation = any (array(

@@ -106,6 +106,7 @@ class DeliveryBench:
         self, server: embedded.Server, *, events: int, pings: int, rounds: int, report: Callable[[str], None]
     ) -> None:
         self._dsn = server.dsn("postgres")
+        self._pgbench = server.bin_directory / "pgbench"
         self._events = events
         self._pings = pings
         self._rounds = rounds
@@ -277,7 +278,7 @@ class DeliveryBench:
         """Writers flat out, and a listener that delivers: how far it is behind when they end, and until it has caught up."""
         self._report(f"{_WRITERS} writers flat out")
         script = Path(tempfile.gettempdir()) / f"rowcall_bench_{os.getpid()}.sql"
-        script.write_text(_PIECES["write"])
+        script.write_text(f"{_PIECES['write']};\n")
         try:
             for _ in range(self._rounds):
                 self._lag_once(script)
@@ -290,19 +291,14 @@ class DeliveryBench:
         with self._listening("batches"):
             before = self._count()
             lags: list[float] = []
-            command = [
-                str(embedded.binaries() / "pgbench"),
-                "--no-vacuum",
-                "--file",
-                str(script),
-                "--time",
-                str(seconds),
-            ]
-            command += ["--client", str(_WRITERS), "--jobs", "1", "--dbname", self._dsn]
-            writing = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            command = [self._pgbench, "--no-vacuum", "--file", script, "--time", seconds]
+            command += ["--client", _WRITERS, "--jobs", 1, self._dsn]
+            words = [str(word) for word in command]
+            writing = subprocess.Popen(words, stdout=subprocess.DEVNULL)
             while writing.poll() is None:
                 lags.append(self._behind())
                 time.sleep(0.1)
+            assert writing.returncode == 0
             written = self._count() - before
         self.results.add(f"{_WRITERS} writers, events/s", "rowcall", written / seconds)
         self.results.add(f"{_WRITERS} writers, lag p50, ms", "rowcall", statistics.median(lags) * 1000)
@@ -326,10 +322,12 @@ class DeliveryBench:
             Path(directory, "bench_app.py").write_text(_APP)
             self._rewind("batches", 0)
             started = self._delivered("batches")
-            command = [sys.executable, "-m", "rowcall", "listen", "bench_app:app", "--drain", "--dsn", self._dsn]
-            process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            _, _, used = os.wait4(process.pid, 0)
-            process.returncode = 0
+            program = [sys.executable, "-c", "from rowcall.cli import main; raise SystemExit(main())"]
+            command = [*program, "listen", "bench_app:app", "--drain", "--dsn", self._dsn]
+            process = subprocess.Popen(command, cwd=directory, stderr=subprocess.DEVNULL)
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
         self.results.add("drained by one process", "rowcall", float(self._delivered("batches") - started))
         self.results.add("its memory, MB", "rowcall", used.ru_maxrss / 1024)
 

@@ -79,17 +79,7 @@ def listen(
     listener = Listener(
         app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes, grace=grace, poll=poll, listen_dsn=around
     )
-    try:
-        left = asyncio.run(_run(listener))
-    except errors.Stuck as error:
-        _start_anew(error)
-    if drain and (left.waiting or left.dead):
-        raise errors.Undeliverable(
-            f'{left.waiting} events wait for a retry and {left.dead} are dead letters: "rowcall parked" says why.'
-        )
-    if listener.abandoned:
-        # A thread that cannot be stopped would be waited for.
-        os._exit(0)
+    asyncio.run(_run(listener))
 
 
 def _start_anew(error: errors.Stuck) -> NoReturn:
@@ -108,18 +98,45 @@ def _fill(connection: psycopg.Connection[Any], name: str) -> None:
             _LOG.error("not delivered", handler=pending.name, error=str(error))
 
 
-async def _run(listener: Listener) -> LeftOver:
-    """Run until a signal; the second one does not wait for what is in flight, which is delivered again some day."""
+async def _run(listener: Listener) -> None:
+    """Run until a signal. The second signal does not wait for what is in flight, which is delivered again some day.
+
+    A handler that cannot be stopped would be waited for, by the loop or by the interpreter: so the process ends, or starts anew,
+    without either.
+    """
     loop = asyncio.get_running_loop()
 
-    def stop() -> None:
-        listener.stop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, os._exit, 128 + number)
+    def stop(number: int, frame: object) -> None:
+        for other in _SIGNALS:
+            signal.signal(other, _leave)
+        loop.call_soon_threadsafe(listener.stop)
 
     for number in _SIGNALS:
-        loop.add_signal_handler(number, stop)
-    return await listener.run()
+        # Not by the loop, which a handler may block.
+        signal.signal(number, stop)
+    try:
+        _check_left(await listener.run())
+    except errors.Stuck as error:
+        _start_anew(error)
+    except errors.RowcallError as error:
+        if not listener.abandoned:
+            raise
+        print(f"rowcall: {error}", file=sys.stderr)
+        os._exit(error.exit_code)
+    if listener.abandoned:
+        os._exit(0)
+
+
+def _check_left(left: LeftOver) -> None:
+    """See to it that a drain has delivered everything; nothing is left over where there was none."""
+    if left.waiting or left.dead:
+        raise errors.Undeliverable(
+            f'{left.waiting} events wait for a retry and {left.dead} are dead letters: "rowcall parked" says why.'
+        )
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    os._exit(128 + number)
 
 
 def _configure_log() -> None:

@@ -118,6 +118,9 @@ class Listener:
                 await self._session()
                 break
             except Exception as error:  # noqa: BLE001 - sorted into outages and the rest
+                if self._stopping.is_set() and any(isinstance(one, errors.Stuck) for one in _leaves(error)):
+                    self.abandoned = True
+                    break
                 self._note_outage(error)
             if loop.time() - started > _LONGEST_BACKOFF:
                 backoff = _FIRST_BACKOFF

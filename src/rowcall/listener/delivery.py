@@ -240,7 +240,8 @@ class SyncDelivery:
                 self.watch.begin(call)
                 try:
                     self._call(call)
-                except (Exception, SystemExit) as error:
+                # A CancelledError of its own would else look like the end of the task that awaits this.
+                except (Exception, SystemExit, asyncio.CancelledError) as error:
                     raise CallFailed(call, error) from error
                 finally:
                     self.watch.end()

@@ -68,6 +68,8 @@ class Subscription:
         after is delivered. So an event is handled twice at most, however many others fail.
         """
         started = time.monotonic()
+        if started > claim.careful_until:
+            claim.careful = 0
         rest = events
         if self._parked and any(self._parked.block(event) for event in rest):
             # Not behind what a person skipped meanwhile.
@@ -228,7 +230,8 @@ class Subscription:
                 await self._deliver_late(claim, group)
             except NoEffect:
                 _LOG.warning("skipped or taken over while it was tried, so rolled back", handler=self.name)
-                break
+                await self.reload_parked()
+                raise
             except Exception as error:  # noqa: BLE001 - a handler may fail in any way
                 suspects = await self._suspected(error, claim, group, {})
                 if len(suspects) > 1:

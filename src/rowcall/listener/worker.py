@@ -9,6 +9,7 @@ event in it waits for nobody who waits.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ STRIDE = 10_000
 SHORT_STRIDE = 1_000
 #: Seconds between looks at whether the others have come to where lanes meet.
 MEETING = 0.02
+#: Seconds for which lanes that a dead process left are handled with care, if there are not enough events before.
+CAREFUL = 60.0
 #: Windows of lanes that are apart, after which those that all are through with are forgotten.
 PRUNE_EVERY = 100
 
@@ -146,6 +149,7 @@ class Worker:
         for cursor, process in left_behind.items():
             if process is not None and cursor in self._claims:
                 self._claims[cursor].careful = SLICE
+                self._claims[cursor].careful_until = time.monotonic() + CAREFUL
                 _LOG.warning("took over", handler=self.name, lanes=len(self._claims[cursor].lanes), process=process)
         await self.subscription.load()
 
@@ -160,11 +164,21 @@ class Worker:
             before = known.get(claim.id)
             same = before is not None and (before.epoch, before.lanes) == (claim.epoch, claim.lanes)
             if before is not None:
-                claim.size, claim.careful = before.size, before.careful
+                claim.size = before.size
+            together = [old for old in known.values() if not set(old.lanes).isdisjoint(claim.lanes)]
+            claim.careful = max((old.careful for old in together), default=0)
+            claim.careful_until = max((old.careful_until for old in together), default=0.0)
             self._claims[claim.id] = before if before is not None and same else claim
 
     async def read(self) -> tuple[Claim, Slice] | None:
         """The next slice of the lanes that are behind the others; None if there is nothing to read."""
+        try:
+            return await self._read()
+        except NoEffect:
+            await self._learn_what_is_ours()
+            return None
+
+    async def _read(self) -> tuple[Claim, Slice] | None:
         await self._merge()
         now = asyncio.get_running_loop().time()
         if self._meeting and now >= self._look_again:
@@ -190,7 +204,7 @@ class Worker:
             between = claim.cursor.upper is None and claim.cursor.stage is None
             part = await self._ahead(claim)
             if part.events:
-                if part.opened or _has_all(claim) or await self._open_window(part.start):
+                if part.opened or _has_all(claim) or await self._open_window(claim, part.start):
                     self._read_ahead(claim, part)
                     return part
                 continue
@@ -229,23 +243,31 @@ class Worker:
             self.subscription.id, claim.lanes, cursor, self._topic, self._handler.selector, limit=limit
         )
 
-    async def _open_window(self, start: Cursor) -> bool:
-        """Have the other lanes read by the same window; whether it is ours, or another was opened first."""
-        parameters = {"subscription": self.subscription.id, "number": start.number, "upper": start.upper}
-        opened = bool(await self._reader.fetch(QUERIES["open_window"], parameters))
+    async def _open_window(self, claim: Claim, start: Cursor) -> bool:
+        """Have the other lanes read by the same window; whether it is ours, or another was opened first.
+
+        :raises NoEffect: if the lanes are somebody else's.
+        """
+        parameters = {"cursor": claim.id, "epoch": claim.epoch, "number": start.number, "upper": start.upper}
+        [(held, opened)] = await self._reader.fetch(QUERIES["open_window"], parameters)
+        if not held:
+            raise NoEffect(f"Lanes of {self.name} changed hands while they were read.")
         self._opened += opened
         if self._opened >= PRUNE_EVERY:
             self._opened = 0
             await self._reader.fetch(QUERIES["prune_windows"], {"subscription": self.subscription.id})
-        return opened
+        return bool(opened)
 
     async def _pass_by(self, claim: Claim, part: Slice) -> None:
         """Nothing is there now. Lanes that are apart stay at the last window that they know to be everybody's."""
+        if not _has_all(claim) and claim.cursor != claim.written:
+            # Others may wait for these lanes at an event that they do not ask for.
+            await self._write(claim, claim.cursor)
         if _has_all(claim):
             claim.cursor = part.after
             if claim.cursor.transactions_since(claim.written) >= STRIDE:
                 await self._write(claim, claim.cursor)
-        elif part.after.transactions_since(claim.cursor) >= SHORT_STRIDE and await self._open_window(part.start):
+        elif part.after.transactions_since(claim.cursor) >= SHORT_STRIDE and await self._open_window(claim, part.start):
             await self._write(claim, part.after)
 
     async def _write(self, claim: Claim, cursor: Cursor) -> None:
@@ -267,8 +289,12 @@ class Worker:
         try:
             await self._deliver(claim, part)
         except NoEffect:
-            await self._check_enlisted()
-            await self._reload()
+            await self._learn_what_is_ours()
+
+    async def _learn_what_is_ours(self) -> None:
+        """After something had no effect: lanes have changed hands, or we are nobody any more."""
+        await self._check_enlisted()
+        await self._reload()
 
     async def _deliver(self, claim: Claim, part: Slice) -> None:
         index = _crossing(claim, part)
@@ -328,7 +354,11 @@ class Worker:
     async def retry(self) -> None:
         """Deliver what was parked and is due."""
         for claim in list(self._claims.values()):
-            await self.subscription.retry(claim)
+            try:
+                await self.subscription.retry(claim)
+            except NoEffect:
+                await self._learn_what_is_ours()
+                return
         if not all(map(_has_all, self._claims.values())):
             # In other lanes something may have waited behind it.
             await self._delivery.fetch(_WAKEUPS["ring"], {})

@@ -23,6 +23,7 @@ class Claim:
     :ivar written: how far they have read, as the database has it.
     :ivar size: how many events to read at a time.
     :ivar careful: so many events are handled one at a time, each on record before, since a process died at one of them.
+    :ivar careful_until: and no longer than until then, by the monotonic clock.
     """
 
     id: int
@@ -32,6 +33,7 @@ class Claim:
     written: Cursor
     size: int
     careful: int = 0
+    careful_until: float = 0.0
 
     @classmethod
     def of(cls, row: Sequence[Any], size: int) -> Claim:
