@@ -38,6 +38,9 @@ def copy(event, conn):
 """
 
 
+SEEN = "select seen_at from rowcall.worker"
+
+
 @pytest.fixture
 def shop(tmp_path: Path, dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a synchronised app."""
@@ -249,6 +252,22 @@ def test_a_zombie_is_fenced_off_by_its_epoch(dsn: str, database: Database, conne
     drain(app, dsn)
     assert calls == [1, 2, 3, 1, 2, 3]
     assert database.execute("select what from seen order by place").fetchall() == [("1",), ("2",), ("3",)]
+
+
+def test_a_long_read_does_not_stop_the_heart(dsn: str, database: Database, shop: Path, connect: Connect) -> None:
+    blocker = connect()
+    with programs(shop, dsn, 1):
+        eventually(lambda: spread(database) == [16])
+        # Whoever reads the log has to wait.
+        blocker.execute("lock table rowcall.layout in access exclusive mode")
+        write(database, 1, 1)
+        seen_at = database.execute(SEEN).fetchone()
+        for _ in range(2):
+            eventually(lambda before=seen_at: database.execute(SEEN).fetchone() != before)  # type: ignore[misc]
+            seen_at = database.execute(SEEN).fetchone()
+        assert copied(database) == 0
+        blocker.rollback()
+        eventually(lambda: copied(database) == 1)
 
 
 def test_what_another_left_in_good_order_is_taken_at_once(dsn: str, database: Database, connect: Connect) -> None:

@@ -238,7 +238,14 @@ def test_connections_that_are_cut_come_back_and_cost_no_attempt(dsn: str, databa
     database.execute("create table copies (who text, id int)")
     app = copying_app()
     sync(app, dsn)
-    names = ["rowcall reader", "rowcall doorbell", "rowcall sync", "rowcall async", "rowcall session"]
+    names = [
+        "rowcall reader",
+        "rowcall doorbell",
+        "rowcall heartbeat",
+        "rowcall sync",
+        "rowcall async",
+        "rowcall session",
+    ]
     cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s"
     with listening(app, dsn):
         for count, name in enumerate(names, start=1):

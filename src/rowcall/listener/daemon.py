@@ -10,7 +10,9 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 import structlog
 
 from rowcall import errors
@@ -156,15 +158,20 @@ class Listener:
             reading = await connections.connect_async(self._dsn, application_name="rowcall reader", pooled=self._pooled)
             stack.push_async_callback(reading.close)
             reader = await LogReader.over(reading, pooled=self._pooled)
+            # Of their own: a heartbeat that waits for a long read is none.
+            beating = await connections.connect_async(
+                self._dsn, application_name="rowcall heartbeat", pooled=self._pooled
+            )
+            stack.push_async_callback(beating.close)
             doorbell: Alarm = NoDoorbell() if self._poll else await Doorbell.open(self._listen_dsn or self._dsn)
             stack.push_async_callback(doorbell.close)
             self._sessions = [
-                connection.info.backend_pid for connection in (reading, doorbell.connection) if connection
+                connection.info.backend_pid for connection in (reading, beating, doorbell.connection) if connection
             ]
             peers = Peers(self._dsn, self._process.name, self._joined.set)
             servants = [
                 asyncio.create_task(self._sleep.keep_watch(doorbell)),
-                asyncio.create_task(self._call_the_roll(reader, peers)),
+                asyncio.create_task(self._call_the_roll(beating, peers)),
                 *([] if self._pooled else [asyncio.create_task(peers.keep_watch())]),
                 asyncio.create_task(_keep_partitions_ahead(self._dsn)),
             ]
@@ -265,7 +272,7 @@ class Listener:
         if worker.id is not None and worker.take(roll):
             self._sleep.wake(worker.name)
 
-    async def _call_the_roll(self, reader: LogReader, peers: Peers) -> None:
+    async def _call_the_roll(self, connection: psycopg.AsyncConnection[Any], peers: Peers) -> None:
         """Say that the workers are alive, and tell them who else is; runs until cancelled.
 
         :raises Unreachable: if one was replaced, as others had not seen it for long.
@@ -275,7 +282,9 @@ class Listener:
                 await self._joined.wait()
             self._joined.clear()
             called = dict(self._workers)
-            rows = await reader.fetch(claims.QUERIES["beat"], {"workers": list(called)})
+            beat = connections.raw_cursor(connection)
+            await beat.execute(claims.QUERIES["beat"], {"workers": list(called)})
+            rows = await beat.fetchall()
             alive = {row[0]: claims.alive(row[1]) for row in rows}
             peers.hear({process: worker for workers in alive.values() for worker, _, process in workers})
             rolls = {row[0]: Roll({w: most for w, most, _ in alive[row[0]]}, claims.owned(row[2])) for row in rows}
