@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from rowcall import errors, identifiers
 from rowcall.event import OPERATIONS
-from rowcall.handler import AFTER_TIMEOUT, AfterHandler, BeforeHandler, OnUnavailable, Start
+from rowcall.handler import AFTER_TIMEOUT, AfterHandler, BeforeHandler, OnUnavailable, Start, When
 from rowcall.rule import Rule
 from rowcall.selector import Selector
 from rowcall.watch import Truncate, Watch
@@ -125,6 +125,7 @@ class Rowcall:
         timeout: float = AFTER_TIMEOUT,
         name: str | None = None,
         start: Start = "now",
+        when: When | None = None,
     ) -> Callable[[Function], Function]:
         """Register a function that is called with committed events.
 
@@ -135,6 +136,8 @@ class Rowcall:
         :param timeout: seconds after which a call is cut and counts as failed: an async handler is cancelled, of a sync one the
             connection is ended, and the whole process starts anew if even that does not stop it.
         :param name: the subscription's name; ``module.function`` unless given.
+        :param when: a function of an event: only those for which it is true. It is asked by the listener, so what ``on`` and ``columns``
+            can say is cheaper; if it fails, the event has failed.
         :param start: where the subscription begins when it is created: ``now``; the ``beginning`` of the log; or
             ``backfill``: first one ``snapshot`` event for each row that is there, then the changes from that moment on.
         :raises HandlerError: if the signature or an option cannot be served.
@@ -142,7 +145,9 @@ class Rowcall:
         selector = Selector.of(subject, on, columns, OPERATIONS)
 
         def register(function: Function) -> Function:
-            handler = AfterHandler.of(function, selector, name=name, batch=batch, timeout=timeout, start=start)
+            handler = AfterHandler.of(
+                function, selector, name=name, batch=batch, timeout=timeout, start=start, when=when
+            )
             self._refuse_twin(handler.name, (other.name for other in self.after_handlers), "is a subscription")
             self.after_handlers.append(handler)
             return function

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal
 
 from rowcall import errors
+from rowcall.event import Event
 from rowcall.selector import Selector
 
 OnUnavailable = Literal["reject", "accept"]
 
 #: Where a new subscription begins to read.
 Start = Literal["now", "beginning", "backfill"]
+#: A condition on an event, in Python.
+When = Callable[[Event], bool]
 STARTS: tuple[Start, ...] = ("now", "beginning", "backfill")
 
 #: What an after-handler may ask for by parameter name.
@@ -133,6 +136,7 @@ class AfterHandler:
     :ivar batch: most events a call gets; 1 for handlers that take one ``event``.
     :ivar timeout: seconds after which a call is cut.
     :ivar start: where the subscription begins when it is created.
+    :ivar when: which of the selected events it is called with; None for all.
     """
 
     function: Callable[..., Any]
@@ -143,6 +147,7 @@ class AfterHandler:
     parameters: tuple[str, ...]
     is_async: bool
     start: Start = "now"
+    when: When | None = None
 
     @classmethod
     def of(
@@ -154,6 +159,7 @@ class AfterHandler:
         batch: int | None,
         timeout: float,
         start: Start = "now",
+        when: When | None = None,
     ) -> AfterHandler:
         """An after-handler from what a decorator was given.
 
@@ -167,11 +173,20 @@ class AfterHandler:
             raise errors.HandlerError(
                 f"handler {own_name}: batch={batch!r} needs a parameter named events and a number from 1 up."
             )
+        if when is not None and not callable(when):
+            raise errors.HandlerError(f"handler {own_name}: when={when!r} must be a function of an event.")
         if not 0 < timeout < inf:
             raise errors.HandlerError(f"handler {own_name}: timeout={timeout!r} must be a number of seconds above 0.")
         _check_start(own_name, start, selector)
         default = 100 if "events" in parameters else 1
-        return cls(function, own_name, selector, batch or default, timeout, parameters, _is_async(function), start)
+        return cls(
+            function, own_name, selector, batch or default, timeout, parameters, _is_async(function), start, when
+        )
+
+    def wanted(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Those of some selected events that it is called with."""
+        when = self.when
+        return events if when is None else [event for event in events if when(event)]
 
 
 def _check_start(name: str, start: Start, selector: Selector) -> None:

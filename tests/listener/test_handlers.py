@@ -4,11 +4,12 @@ import asyncio
 from typing import Any
 
 import psycopg
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from rowcall import Event, Retry, Rowcall
+from rowcall import Event, Retry, Rowcall, errors
 from tests.listeners import drain, sync
 
 Database = psycopg.Connection[Any]
@@ -106,6 +107,34 @@ def test_batches_are_no_larger_than_asked(dsn: str, database: Database) -> None:
     drain(app, dsn)
     assert sum(sizes) == 10
     assert max(sizes) == 3
+
+
+def test_when_chooses_among_what_is_selected(dsn: str, database: Database) -> None:
+    app = Rowcall()
+    app.watch("users")
+    single: list[int] = []
+    batches: list[list[int]] = []
+
+    @app.after("users", name="single", when=lambda event: event.new is not None and event.new["age"] > 2)
+    def one(event: Event) -> None:
+        single.append(event.new["age"] if event.new else 0)
+
+    @app.after("users", name="batches", batch=3, when=lambda event: event.new is not None and event.new["age"] % 2 == 0)
+    async def many(events: list[Event]) -> None:
+        batches.append([event.new["age"] for event in events if event.new])
+
+    @app.after("users", name="broken", when=lambda event: event.context["nothing"])
+    def never(event: Event) -> None:
+        raise AssertionError
+
+    sync(app, dsn)
+    database.execute("insert into users select n, 'x', n from generate_series(1, 6) as n")
+    drain(app, dsn)
+    assert single == [3, 4, 5, 6]
+    assert batches == [[2], [4, 6]]
+    assert database.execute("select count(*), min(error) from rowcall.parked").fetchone() == (6, "KeyError: 'nothing'")
+    with pytest.raises(errors.HandlerError, match="must be a function of an event"):
+        app.after("users", name="other", when="age > 2")(one)  # type: ignore[arg-type]
 
 
 def test_what_a_handler_writes_is_undone_with_its_failure(dsn: str, database: Database) -> None:

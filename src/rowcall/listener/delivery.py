@@ -249,6 +249,9 @@ class SyncDelivery:
                 _check_effect(statement, self.connection.execute(statement.query, statement.parameters))
 
     def _call(self, events: Call) -> None:
+        events = self.handler.wanted(events)
+        if not events:
+            return
         if _is_detached(self.handler):
             self.handler.function(**_arguments(self.handler, events, None))
             return
@@ -343,6 +346,9 @@ class AsyncDelivery:
                 _check_effect(statement, await self.connection.execute(statement.query, statement.parameters))
 
     async def _call(self, events: Call) -> None:
+        events = self.handler.wanted(events)
+        if not events:
+            return
         if _is_detached(self.handler):
             await not_cancelling_us(self.handler.function(**_arguments(self.handler, events, None)))
             return

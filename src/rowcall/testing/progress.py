@@ -236,7 +236,7 @@ class Progress:
         if rows:
             yield from self._learn_layouts()
         events = [self._layouts.event(row) for row in rows]
-        return [event for event in events if handler.selector.wants(event)]
+        return list(handler.wanted([event for event in events if handler.selector.wants(event)]))
 
     def _learn_layouts(self) -> Steps[None]:
         """What images mean, where that has changed, by DDL or by its being rolled back."""
