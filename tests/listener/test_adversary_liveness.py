@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ import psycopg
 import pytest
 
 from rowcall import Event, Rowcall
+from rowcall.listener.daemon import Listener
+from rowcall.postgres import connection as connections
+from rowcall.postgres import tables
 from tests.command import fine
 from tests.listener.test_lanes import owners, programs, shop, spread, write  # noqa: F401 - a fixture
 from tests.listeners import listener_for, program, sync
@@ -202,3 +206,17 @@ def slow(event, conn):
 def fast(event, conn):
     conn.execute("insert into seen (what) values ('fast')")
 """
+
+
+def test_a_stop_is_heard_while_it_connects(dsn: str) -> None:
+    """To a host that accepts and says nothing, as behind a proxy whose server is gone."""
+    app = Rowcall()
+
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent, connections.connect(dsn) as admin:
+            nowhere = f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=x user=x"
+            listener = Listener(app, nowhere, tables.subjects(admin, app), grace=0.2)
+            asyncio.get_running_loop().call_later(0.3, listener.stop)
+            await asyncio.wait_for(listener.run(), 6)
+
+    asyncio.run(run())

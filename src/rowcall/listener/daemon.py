@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +48,10 @@ DRAIN_PATIENCE = 2.0
 _OTHERS = 0.05
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 5.0
+
+
+#: What reads the log, and the tasks that serve the deliveries.
+Opened = tuple[LogReader, Sequence[asyncio.Task[None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,38 +159,54 @@ class Listener:
         self._workers = {}
         self._left_over = []
         async with AsyncExitStack() as stack:
-            reading = await connections.connect_async(self._dsn, application_name="rowcall reader", pooled=self._pooled)
-            stack.push_async_callback(reading.close)
-            reader = await LogReader.over(reading, pooled=self._pooled)
-            # Of their own: a heartbeat that waits for a long read is none.
-            beating = await connections.connect_async(
-                self._dsn, application_name="rowcall heartbeat", pooled=self._pooled
-            )
-            stack.push_async_callback(beating.close)
-            doorbell: Alarm = NoDoorbell() if self._poll else await Doorbell.open(self._listen_dsn or self._dsn)
-            stack.push_async_callback(doorbell.close)
-            self._sessions = [
-                connection.info.backend_pid for connection in (reading, beating, doorbell.connection) if connection
-            ]
-            peers = Peers(self._dsn, self._process.name, self._joined.set)
-            servants = [
-                asyncio.create_task(self._sleep.keep_watch(doorbell)),
-                asyncio.create_task(self._call_the_roll(beating, peers)),
-                *([] if self._pooled else [asyncio.create_task(peers.keep_watch())]),
-                asyncio.create_task(_keep_partitions_ahead(self._dsn)),
-            ]
-            if self._subjects.guarded:
-                gate = await GateServer.open(self._subjects.guarded, reader, self._dsn)
-                stack.push_async_callback(gate.close)
-                servants.append(asyncio.create_task(gate.serve()))
-            _LOG.info("listening", handlers=len(self._app.after_handlers) + len(self._app.before_handlers))
-            self._connected = True
-            try:
-                await self._work(reader, servants)
-            finally:
-                for servant in servants:
-                    servant.cancel()
-                await asyncio.gather(*servants, return_exceptions=True)
+            opened = await self._unless_stopped(self._open(stack))
+            if opened is not None:
+                _LOG.info("listening", handlers=len(self._app.after_handlers) + len(self._app.before_handlers))
+                self._connected = True
+                await self._work(*opened)
+
+    async def _unless_stopped(self, opening: Coroutine[Any, Any, Opened]) -> Opened | None:
+        """What a coroutine comes to; None if the listener is told to stop before: a host may never answer."""
+        stopping, opened = asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(opening)
+        try:
+            await asyncio.wait({stopping, opened}, return_when=asyncio.FIRST_COMPLETED)
+            return opened.result() if opened.done() else None
+        finally:
+            stopping.cancel()
+            opened.cancel()
+            await asyncio.wait({opened})
+
+    async def _open(self, stack: AsyncExitStack) -> Opened:
+        """Connect; what serves the deliveries runs until the stack is closed."""
+        reading = await self._connect(stack, "rowcall reader")
+        reader = await LogReader.over(reading, pooled=self._pooled)
+        # Of their own: a heartbeat that waits for a long read is none.
+        beating = await self._connect(stack, "rowcall heartbeat")
+        doorbell: Alarm = NoDoorbell() if self._poll else await Doorbell.open(self._listen_dsn or self._dsn)
+        stack.push_async_callback(doorbell.close)
+        self._sessions = [
+            connection.info.backend_pid for connection in (reading, beating, doorbell.connection) if connection
+        ]
+        peers = Peers(self._dsn, self._process.name, self._joined.set)
+        serving = [
+            self._sleep.keep_watch(doorbell),
+            self._call_the_roll(beating, peers),
+            _keep_partitions_ahead(self._dsn),
+        ]
+        if not self._pooled:
+            serving.append(peers.keep_watch())
+        if self._subjects.guarded:
+            gate = await GateServer.open(self._subjects.guarded, reader, self._dsn)
+            stack.push_async_callback(gate.close)
+            serving.append(gate.serve())
+        servants = [asyncio.create_task(work) for work in serving]
+        stack.push_async_callback(_end, servants)
+        return reader, servants
+
+    async def _connect(self, stack: AsyncExitStack, name: str) -> psycopg.AsyncConnection[Any]:
+        connection = await connections.connect_async(self._dsn, application_name=name, pooled=self._pooled)
+        stack.push_async_callback(connection.close)
+        return connection
 
     async def _work(self, reader: LogReader, servants: Sequence[asyncio.Task[None]]) -> None:
         """Deliver until all subscriptions are done, or a servant dies of its connection."""
@@ -304,6 +324,12 @@ async def _keep_partitions_ahead(dsn: str) -> None:
         async with connection:
             await partitions.extend_async(connection)
         await asyncio.sleep(PARTITIONS_EVERY)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _until(event: asyncio.Event) -> None:
