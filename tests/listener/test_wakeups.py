@@ -225,3 +225,36 @@ def test_nobody_waits_any_more_once_it_is_over() -> None:
         await asyncio.wait_for(night.wait("it"), 1)
 
     asyncio.run(ended())
+
+
+def test_who_was_reading_when_the_others_read_reads_once_more() -> None:
+    """It may have begun before what was committed since; then nobody would wake it."""
+
+    async def slow_reader() -> list[str]:
+        night, reads, may_end = Sleep(), [], asyncio.Event()
+
+        async def quick() -> None:
+            while True:
+                await night.wait("quick")
+                reads.append("quick")
+
+        async def slow() -> None:
+            night.join("slow")
+            await may_end.wait()
+            while True:
+                await night.wait("slow")
+                reads.append("slow")
+
+        tasks = [asyncio.create_task(quick()), asyncio.create_task(slow())]
+        await asyncio.sleep(0)
+        all_read = asyncio.create_task(night._have_all_read())
+        await asyncio.sleep(0.01)
+        assert not all_read.done()
+        may_end.set()
+        assert await asyncio.wait_for(all_read, 1) is False
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return reads
+
+    assert sorted(asyncio.run(slow_reader())) == ["quick", "slow"]

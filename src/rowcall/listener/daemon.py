@@ -261,6 +261,7 @@ class Listener:
 
     async def _deliver(self, worker: Worker) -> None:
         await self._enlist(worker)
+        self._sleep.join(worker.name)
         while not self._stopping.is_set():
             await worker.rearrange()
             found = await worker.read()

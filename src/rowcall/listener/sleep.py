@@ -35,21 +35,33 @@ class Sleep:
 
     def __init__(self, slowest: float = SLOWEST_POLL) -> None:
         self._slowest = slowest
+        self._members: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
+        # Those who are to read once more, since nobody knows when the read began that they are at.
+        self._again: set[str] = set()
         self._working: set[str] = set()
         self._reading: set[str] = set()
         self._found = False
         self._settled = asyncio.Event()
         self._over = False
 
+    def join(self, who: str) -> None:
+        """For a subscription, before it reads for the first time."""
+        self._members.add(who)
+
     async def wait(self, who: str, timeout: float | None = None) -> None:
         """For a subscription that found nothing: return when there may be something.
 
         :param timeout: seconds after which it has something of its own to do.
         """
-        self.leave(who)
+        self.join(who)
+        self._working.discard(who)
         if self._over:
             return
+        if who in self._again:
+            self._again.discard(who)
+            return
+        self._reported(who)
         woken = asyncio.get_running_loop().create_future()
         self._waiting[who] = woken
         try:
@@ -65,7 +77,9 @@ class Sleep:
         self._reported(who)
 
     def leave(self, who: str) -> None:
-        """For a subscription that will not read on by itself."""
+        """For a subscription that does not read any more."""
+        self._members.discard(who)
+        self._again.discard(who)
         self._working.discard(who)
         self._reported(who)
 
@@ -89,8 +103,9 @@ class Sleep:
             self.wake(who)
 
     async def _have_all_read(self) -> bool:
-        """Wake everybody who waits; whether any of them found something."""
-        self._reading, self._found = set(self._waiting), False
+        """Have everybody read who is not at work; whether any of them found something."""
+        self._reading, self._found = self._members - self._working, False
+        self._again = self._reading - self._waiting.keys()
         self._settled.clear()
         self._wake()
         if self._reading:
