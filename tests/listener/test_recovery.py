@@ -71,7 +71,7 @@ def write(database: Database, first: int, last: int, name: str = "x") -> None:
 
 
 def waiting_backends(database: Database) -> list[int]:
-    query = "select pid from pg_stat_activity where datname = current_database() and wait_event = 'advisory'"
+    query = "select pid from pg_stat_activity where datname = current_database() and wait_event = 'advisory' and application_name <> 'rowcall peers'"
     return [row[0] for row in database.execute(query).fetchall()]
 
 

@@ -258,3 +258,13 @@ def test_who_was_reading_when_the_others_read_reads_once_more() -> None:
         return reads
 
     assert sorted(asyncio.run(slow_reader())) == ["quick", "slow"]
+
+
+def test_who_is_woken_while_it_reads_does_not_wait() -> None:
+    async def woken() -> None:
+        night = Sleep()
+        night.join("it")
+        night.wake("it")
+        await asyncio.wait_for(night.wait("it"), 1)
+
+    asyncio.run(woken())

@@ -37,7 +37,7 @@ class Sleep:
         self._slowest = slowest
         self._members: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
-        # Those who are to read once more, since nobody knows when the read began that they are at.
+        # Those who are to go round once more: nobody knows when the read began that they are at.
         self._again: set[str] = set()
         self._working: set[str] = set()
         self._reading: set[str] = set()
@@ -89,8 +89,10 @@ class Sleep:
             self._settled.set()
 
     def wake(self, who: str) -> None:
-        """Wake one, if it waits."""
-        if (future := self._waiting.get(who)) is not None and not future.done():
+        """Wake one, or let it not wait the next time: it may be reading just now."""
+        if (future := self._waiting.get(who)) is None:
+            self._again.add(who)
+        elif not future.done():
             future.set_result(None)
 
     def end(self) -> None:
@@ -105,7 +107,7 @@ class Sleep:
     async def _have_all_read(self) -> bool:
         """Have everybody read who is not at work; whether any of them found something."""
         self._reading, self._found = self._members - self._working, False
-        self._again = self._reading - self._waiting.keys()
+        self._again |= self._reading - self._waiting.keys()
         self._settled.clear()
         self._wake()
         if self._reading:
