@@ -111,9 +111,8 @@ async def _run(listener: Listener) -> None:
             signal.signal(other, _leave)
         loop.call_soon_threadsafe(listener.stop)
 
-    for number in _SIGNALS:
-        # Not by the loop, which a handler may block.
-        signal.signal(number, stop)
+    # Not by the loop, which a handler may block.
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
         _check_left(await listener.run())
     except errors.Stuck as error:
@@ -123,6 +122,9 @@ async def _run(listener: Listener) -> None:
             raise
         print(f"rowcall: {error}", file=sys.stderr)
         os._exit(error.exit_code)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if listener.abandoned:
         os._exit(0)
 
