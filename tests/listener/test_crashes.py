@@ -266,9 +266,7 @@ def test_after_the_grace_time_what_is_in_flight_is_rolled_back(
     blocker.execute("lock table seen")
     write(database, 1, 1)
     with program(shop, "trouble:app", dsn, "--grace", "0.2") as running:
-        waiting = (
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        )
+        waiting = "select count(*) from pg_stat_activity where application_name = 'rowcall single' and wait_event_type = 'Lock'"
         eventually(lambda: database.execute(waiting).fetchone() != (0,))
         running.signal(signal.SIGTERM)
         assert running.ended(8) == 0
