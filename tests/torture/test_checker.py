@@ -70,8 +70,17 @@ def test_red_when_the_window_forgets_running_transactions(
     assert "'key': {'id': 1}" in problem
 
 
+_READING = """
+    select count(*) from (select from rowcall.cursor group by subscription having bool_and(owner is not null)) as s
+"""
+
+
 def insert_and_be_followed(database: Database) -> None:
-    """Give the listener something to do, after which its sabotage writes."""
+    """Give the listener something to do, after which its sabotage writes.
+
+    Once all subscriptions read: one that came later would read it by itself, and nobody would lie down again after that.
+    """
+    eventually(lambda: database.execute(_READING).fetchone() == (len(check.SUBSCRIPTIONS),))
     tables.insert_item(database, 1)
     eventually(lambda: check.expected_counts(database)["each"] == 2)
 
