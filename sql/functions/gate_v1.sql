@@ -90,40 +90,5 @@ as $$
   end
 $$;
 
-create function rowcall.record_rejection_v1(rejection jsonb) returns void
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  insert into rowcall.rejection (xid, relation, operation, key, old, new, rule, handler, message, column_name,
-    actor, context, db_user, db_role, application_name)
-  select (rejection ->> 'xid')::xid8, (rejection ->> 'relation')::integer, (rejection ->> 'operation')::rowcall.operation,
-    nullif(rejection -> 'key', 'null'), nullif(rejection -> 'old', 'null'), nullif(rejection -> 'new', 'null'),
-    rejection ->> 'rule', rejection ->> 'handler', rejection ->> 'message', rejection ->> 'column',
-    rejection ->> 'actor', nullif(rejection -> 'context', 'null'),
-    rejection ->> 'db_user', rejection ->> 'db_role', rejection ->> 'application_name'
-$$;
-
--- Records a refusal by a rule.
-create function rowcall.gate_record_v1(request jsonb) returns jsonb
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_answer constant jsonb := '{"verdict": "recorded"}';
-begin
-  perform rowcall.record_rejection_v1(rowcall.gate_body_v1(request));
-  return v_answer || jsonb_build_object('signature',
-    rowcall.signature_v1((request ->> 'signature') || v_answer::text));
-end $$;
-
--- The same as a procedure, so that ask_v1 calls the two alike.
-create procedure rowcall.gate_refuse_v1(request jsonb, inout answer jsonb)
-language plpgsql
-as $$
-begin
-  answer := rowcall.gate_record_v1(request);
-end $$;
-
 alter function rowcall.gate_submit_v1(jsonb) owner to rowcall_gate;
 alter function rowcall.gate_answer_v1(bigint) owner to rowcall_gate;
-alter function rowcall.gate_record_v1(jsonb) owner to rowcall_gate;
