@@ -18,6 +18,7 @@ TABLES = (
     "subscription_v1",
     "backfill_v1",
     "gate_v1",
+    "rejection_v1",
 )
 
 FUNCTIONS = (
@@ -67,6 +68,9 @@ FUNCTIONS = (
     "enable_capture_v1",
     "install_function_v1",
     "install_capture_v1",
+    "rule_condition_v1",
+    "rule_functions_v1",
+    "rule_column_v1",
     "guard_definition_v1",
     "install_guard_v1",
     "check_watchable_v1",
@@ -85,6 +89,7 @@ FUNCTIONS = (
     "declare_guards_v1",
     "check_gate_v1",
     "drop_guard_triggers_v1",
+    "make_guard_v1",
     "guard_v1",
     "configure_gate_v1",
     "partitions_v1",

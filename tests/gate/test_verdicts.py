@@ -217,7 +217,7 @@ def test_what_a_handler_gets_wrong_is_said_to_the_writer(dsn: str, database: Dat
         "object": "answer: it failed: TypeError: Encoding objects of type object is unsupported",
         "nul": "answer: it failed: ValueError: PostgreSQL cannot store a NUL character in a text",
         "surrogate": said["surrogate"],
-        "type": 'invalid input syntax for type integer: "many"',
+        "type": 'what answer amended in public.users cannot be written: invalid input syntax for type integer: "many"',
         "odd": "answer: nul \\0 and \\ud800",
     }
     assert said["surrogate"].startswith("answer: it failed: UnicodeEncodeError")

@@ -20,6 +20,12 @@ _LOG = structlog.get_logger("rowcall")
 
 Verdict = dict[str, Any]
 
+#: What a handler that is too late may have run into.
+_LOCKED = (
+    "A handler that reads or writes the row it judges for itself waits for its writer, who waits for the handler:"
+    " use what event.old and event.new say."
+)
+
 #: Exact numbers keep their digits; what is no number is a string before it gets here.
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -45,7 +51,7 @@ async def judge(handlers: Sequence[BeforeHandler], event: Event, deadline: float
             reason = _reason(handler, error)
             _LOG.warning("a before-handler failed", handler=handler.name, table=event.table, error=reason)
             if handler.on_unavailable == "reject":
-                return _rejection(handler, reason)
+                return _rejection(handler, reason, hint=_LOCKED if _is_late(error) else None)
     return {"verdict": "accept", "amendment": amendment} if amendment else {"verdict": "accept"}
 
 
@@ -59,8 +65,12 @@ def _rejection(handler: BeforeHandler, message: Any, column: Any = None, hint: A
     }
 
 
+def _is_late(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError) and not error.args
+
+
 def _reason(handler: BeforeHandler, error: BaseException) -> str:
-    if isinstance(error, TimeoutError) and not error.args:
+    if _is_late(error):
         return f"it did not answer within {handler.timeout * 1000:.0f} ms"
     return f"it failed: {describe(error)}"
 
