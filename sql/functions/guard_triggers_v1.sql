@@ -47,7 +47,7 @@ as $$
     from asked as a
     group by app, number, operation, oid
   ), rules as (
-    select r.*, n.oid as table_oid, rowcall.rule_condition_v1(r) as condition, rowcall.needs_generated_v1(r, n.oid) as late,
+    select r.*, n.oid as table_oid, rowcall.rule_condition_v1(r, n.oid) as condition, rowcall.needs_generated_v1(r, n.oid) as late,
       case when octet_length(r.name) <= 44 then r.name else md5(r.name) end as short,
       (select relkind = 'p' from pg_class where oid = n.oid) as partitioned
     from rowcall.rule as r

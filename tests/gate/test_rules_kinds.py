@@ -285,3 +285,22 @@ def test_warnings_of_partitioned_tables(dsn: str, database: Database) -> None:
     database.execute("update accounts set id = 150, state = 'draft', low = 0")
     recorded = "select operation::text, rule from rowcall.rejection order by id"
     assert database.execute(recorded).fetchall() == [("insert", "ordered"), ("update", "forward")]
+
+
+def test_a_rule_with_a_query_keeps_nobody_from_changing_the_table(dsn: str, database: Database) -> None:
+    database.execute("""create table odd (id int, "Größe (m)" numeric, "a""b" text, valid boolean, primary key (id))""")
+    app = Rowcall()
+    app.rule("odd", "sizes", """new."Größe (m)" in (select 1.5) and (old."a""b" is null or NEW . VALID)""")
+    sync(app, dsn)
+    database.execute("insert into odd values (1, 7, 'x', true)")
+    with pytest.raises(pg.CheckViolation, match="sizes"):
+        database.execute("update odd set id = 2")
+    database.execute('update odd set "Größe (m)" = 1.50')
+    database.execute("alter table odd add more text; alter table odd alter id type bigint")
+    assert sync(app, dsn) == ["validation public.odd unchanged"]
+    database.execute("drop table odd")
+    database.execute('create table odd (id int primary key, "Größe (m)" numeric, "a""b" text, valid boolean)')
+    sync(app, dsn)
+    database.execute("insert into odd values (1, 7, 'x', true)")
+    with pytest.raises(pg.CheckViolation, match="sizes"):
+        database.execute("update odd set id = 2")
