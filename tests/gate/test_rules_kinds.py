@@ -304,3 +304,19 @@ def test_a_rule_with_a_query_keeps_nobody_from_changing_the_table(dsn: str, data
     database.execute("insert into odd values (1, 7, 'x', true)")
     with pytest.raises(pg.CheckViolation, match="sizes"):
         database.execute("update odd set id = 2")
+
+
+def test_rules_about_columns_that_are_not_stored(dsn: str, database: Database) -> None:
+    if database.info.server_version < 180000:
+        pytest.skip("virtual generated columns came with PostgreSQL 18")
+    database.execute(
+        "create table lines (id int primary key, price int, twice int generated always as (price * 2) virtual)"
+    )
+    app = Rowcall()
+    app.rule("lines", "cheap", "new.twice < 100")
+    app.rule("lines", "even", "new.twice in (select g * 4 from generate_series(1, 100) as g)", on_violation="warn")
+    sync(app, dsn)
+    database.execute("insert into lines values (1, 10), (2, 11)")
+    with pytest.raises(pg.CheckViolation, match="cheap"):
+        database.execute("update lines set price = 50 where id = 1")
+    assert database.execute("select key from rowcall.rejection").fetchall() == [({"id": 2},)]
