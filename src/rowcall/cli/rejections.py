@@ -106,7 +106,7 @@ def _show(found: Iterable[dict[str, Any]]) -> None:
         ]
         for row in found
     ]
-    print_table(fitted(("at", "refused", "by", "message"), lines, (None, 1 / 4, 1 / 5, None), stretched=3, fold=True))
+    print_table(fitted(("at", "refused", "by", "message"), lines, (None, 1 / 3, 1 / 5, None), stretched=3, fold=True))
 
 
 def _what(row: dict[str, Any]) -> str:
