@@ -18,7 +18,7 @@ from rowcall.listener.parked import Parked, ParkedKeys
 from rowcall.listener.retry import MAX_ATTEMPTS, delay_after
 from rowcall.listener.suspects import Process, Suspects
 from rowcall.postgres.claims import Claim
-from rowcall.postgres.log import Cursor, LogReader
+from rowcall.postgres.log import Cursor, LogReader, seq_of
 
 _QUERIES = resources.queries("delivery")
 _LOG = structlog.get_logger("rowcall")
@@ -87,7 +87,7 @@ class Subscription:
             group = _next_group(rest, failures, alone)
             settled = len(group) == len(rest)
             try:
-                await self._deliver(claim, group, failures, after if settled else start.past(group[-1].seq or 0))
+                await self._deliver(claim, group, failures, after if settled else start.past(seq_of(group[-1])))
             except Exception as error:  # noqa: BLE001 - a handler may fail in any way
                 settled = False
                 suspects = await self._suspected(error, claim, group, failures)
@@ -238,7 +238,7 @@ class Subscription:
                     alone |= {event.seq for event in suspects}
                     continue
                 [failed] = suspects
-                await self._failed_again(failed, parked[_seq(failed)].attempts + 1, _cause(error))
+                await self._failed_again(failed, parked[seq_of(failed)].attempts + 1, _cause(error))
                 rest = _without(rest, failed)
             else:
                 rest = rest[len(group) :]
@@ -308,11 +308,6 @@ def _next_group(rest: Sequence[Event], failures: Failures, alone: set[int | None
 def _cause(error: BaseException) -> BaseException:
     """What the handler itself raised."""
     return error.__cause__ if isinstance(error, CallFailed) and error.__cause__ is not None else error
-
-
-def _seq(event: Event) -> int:
-    assert event.seq is not None
-    return event.seq
 
 
 def _without(events: Sequence[Event], failed: Event) -> Sequence[Event]:

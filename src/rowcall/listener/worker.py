@@ -17,14 +17,13 @@ import psycopg
 import structlog
 
 from rowcall import errors, resources
-from rowcall.event import Event
 from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import Delivery, NoEffect
 from rowcall.listener.lanes import Roll
 from rowcall.listener.subscription import FIRST_SLICE, SLICE, Subscription
 from rowcall.listener.suspects import Process
 from rowcall.postgres.claims import QUERIES, Claim
-from rowcall.postgres.log import LANES, Cursor, LogReader, Slice
+from rowcall.postgres.log import LANES, Cursor, LogReader, Slice, seq_of
 from rowcall.selector import Topic
 
 _WAKEUPS = resources.queries("wakeups")
@@ -301,7 +300,7 @@ class Worker:
         if index is None:
             await self.subscription.deliver(claim, part.events, part.start, part.after)
         elif index:
-            before = part.start.past(_seq(part.events[index]) - 1)
+            before = part.start.past(seq_of(part.events[index]) - 1)
             await self.subscription.deliver(claim, part.events[:index], part.start, before)
         else:
             await self._meet(claim, part)
@@ -309,8 +308,8 @@ class Worker:
     async def _meet(self, claim: Claim, part: Slice) -> None:
         """Wait at the first event of a slice until all the lanes it concerns are there, or it is delivered."""
         event = part.events[0]
-        lanes = part.concerns[_seq(event)]
-        here, past = part.start.past(_seq(event) - 1), part.past(event)
+        lanes = part.concerns[seq_of(event)]
+        here, past = part.start.past(seq_of(event) - 1), part.past(event)
         if claim.written != here:
             await self.subscription.deliver(claim, (), part.start, here)
         others = [other for other in await self.all_claims() if other.id != claim.id]
@@ -381,17 +380,12 @@ def _has_all(claim: Claim) -> bool:
     return len(claim.lanes) == LANES
 
 
-def _seq(event: Event) -> int:
-    assert event.seq is not None
-    return event.seq
-
-
 def _crossing(claim: Claim, part: Slice) -> int | None:
     """The first event of a slice that concerns lanes which the claim does not have."""
     if not part.concerns:
         return None
     own: set[Any] = set(claim.lanes)
     for index, event in enumerate(part.events):
-        if not own.issuperset(part.concerns.get(_seq(event), ())):
+        if not own.issuperset(part.concerns.get(seq_of(event), ())):
             return index
     return None

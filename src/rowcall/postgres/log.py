@@ -123,8 +123,7 @@ class Slice:
 
     def past(self, event: Event) -> Cursor:
         """The cursor once the events up to this one are delivered."""
-        assert event.seq is not None
-        return self.start.past(event.seq)
+        return self.start.past(seq_of(event))
 
 
 class LogReader:
@@ -222,6 +221,12 @@ class LogReader:
         """Events by their place."""
         rows = await self.fetch(_QUERIES["by_seq"], {"seqs": list(seqs)})
         return {row[0]: self._layouts.event(row) for row in rows}
+
+
+def seq_of(event: Event) -> int:
+    """The place of an event that was read from the log: only what has yet to be written has none."""
+    assert event.seq is not None
+    return event.seq
 
 
 def _query(cursor: Cursor) -> str:
