@@ -313,7 +313,7 @@ class Listener:
                 if number in rolls:
                     self._tell(worker, rolls[number])
                 elif number in self._workers:
-                    raise errors.Unreachable(f"{worker.name} was taken over by others, who had not seen it for long.")
+                    raise worker.replaced()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._joined.wait(), BEAT)
 

@@ -73,6 +73,13 @@ class Overran(Exception):
 class NoEffect(errors.UsageError):
     """What a transaction was about is not there any more."""
 
+    def __init__(
+        self,
+        message: str = "A subscription was dropped or changed while it was read:"
+        ' start "rowcall listen" again to go on without it.',
+    ) -> None:
+        super().__init__(message)
+
 
 class Delivery(Protocol):
     """Runs an after-handler in transactions of one connection."""
@@ -119,9 +126,7 @@ def _check_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnec
 def _check_effect(statement: Statement, cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
     """Where a statement wrote nothing, the calls beside it must not count either."""
     if statement.writes not in (None, cursor.rowcount):
-        raise NoEffect(
-            'A subscription was dropped or changed while it was read: start "rowcall listen" again to go on without it.'
-        )
+        raise NoEffect
 
 
 class _Watch:

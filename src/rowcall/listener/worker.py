@@ -339,12 +339,13 @@ class Worker:
         parameters = {"worker": self.id, "subscription": self.subscription.id, "name": self.name}
         [(enlisted, exists)] = await self._delivery.fetch(QUERIES["is_enlisted"], parameters)
         if not exists:
-            raise NoEffect(
-                "A subscription was dropped or changed while it was read:"
-                ' start "rowcall listen" again to go on without it.'
-            )
+            raise NoEffect
         if not enlisted:
-            raise errors.Unreachable(f"{self.name} was taken over by others, who had not seen this process for long.")
+            raise self.replaced()
+
+    def replaced(self) -> errors.Unreachable:
+        """What it means that the database does not know this worker any more: the process has to come back as another one."""
+        return errors.Unreachable(f"{self.name} was taken over by others, who had not seen this process for long.")
 
     async def next_retry(self) -> float | None:
         """Seconds until something parked in its lanes may be tried again; None if nothing may."""
