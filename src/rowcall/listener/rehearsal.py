@@ -10,7 +10,8 @@ from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
-from rowcall.listener.delivery import Call, CallFailed, Delivery, delivery_for
+from rowcall.listener.calls import Call, CallFailed
+from rowcall.listener.delivery import Delivery, delivery_for
 
 _QUERIES = resources.queries("replay")
 

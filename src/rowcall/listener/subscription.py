@@ -13,7 +13,8 @@ from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
-from rowcall.listener.delivery import Call, CallFailed, Delivery, NoEffect, Overran, Statement
+from rowcall.listener.calls import Call, CallFailed, Overran
+from rowcall.listener.delivery import Delivery, NoEffect, Statement
 from rowcall.listener.parked import Parked, ParkedKeys
 from rowcall.listener.retry import MAX_ATTEMPTS, delay_after
 from rowcall.listener.suspects import Process, Suspects

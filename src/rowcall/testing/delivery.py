@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -12,7 +12,7 @@ from psycopg.rows import tuple_row
 from rowcall import errors
 from rowcall.app import Rowcall
 from rowcall.handler import AfterHandler
-from rowcall.listener.delivery import _arguments, _check_transaction, _session_maker, not_cancelling_us
+from rowcall.listener.calls import call_handler, call_handler_async, session_maker
 from rowcall.postgres.connection import raw_cursor
 from rowcall.testing.progress import LIMIT, Attempt, Delivered, Fetch, Named, Progress, Result, Steps, chosen
 
@@ -89,7 +89,6 @@ class Delivery:
             if isinstance(step, Fetch):
                 return self._fetch(step)
             self._call(step)
-            _check_transaction(self._connection)
             return self._fetch(step.note)
 
     def _fetch(self, step: Fetch) -> list[Any]:
@@ -97,12 +96,9 @@ class Delivery:
         return cursor.fetchall()  # type: ignore[no-any-return]
 
     def _call(self, step: Attempt) -> None:
-        arguments = _arguments(step.handler, step.events, self._connection)
-        with ExitStack() as stack:
-            if make_sessions := _session_maker(step.handler):
-                self._sessions = self._sessions or make_sessions(self._connection)
-                arguments["session"] = stack.enter_context(self._sessions.session())
-            step.handler.function(**arguments)
+        if make_sessions := session_maker(step.handler):
+            self._sessions = self._sessions or make_sessions(self._connection)
+        call_handler(step.handler, step.events, self._connection, self._sessions)
 
 
 class AsyncDelivery:
@@ -157,7 +153,6 @@ class AsyncDelivery:
                 if isinstance(step, Fetch):
                     return await self._fetch(step)
                 await self._call(step)
-                _check_transaction(self._connection)
                 return await self._fetch(step.note)
 
     async def _fetch(self, step: Fetch) -> list[Any]:
@@ -165,12 +160,9 @@ class AsyncDelivery:
         return await cursor.fetchall()  # type: ignore[no-any-return]
 
     async def _call(self, step: Attempt) -> None:
-        arguments = _arguments(step.handler, step.events, self._connection)
-        async with AsyncExitStack() as stack:
-            if make_sessions := _session_maker(step.handler):
-                self._sessions = self._sessions or make_sessions(self._connection)
-                arguments["session"] = await stack.enter_async_context(self._sessions.session())
-            await not_cancelling_us(step.handler.function(**arguments))
+        if make_sessions := session_maker(step.handler):
+            self._sessions = self._sessions or make_sessions(self._connection)
+        await call_handler_async(step.handler, step.events, self._connection, self._sessions)
 
 
 def _borrowed(subject: Any) -> psycopg.Connection[Any]:
