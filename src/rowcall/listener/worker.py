@@ -259,14 +259,15 @@ class Worker:
 
     async def _pass_by(self, claim: Claim, part: Slice) -> None:
         """Nothing is there now. Lanes that are apart stay at the last window that they know to be everybody's."""
-        if not _has_all(claim) and claim.cursor != claim.written:
-            # Others may wait for these lanes at an event that they do not ask for.
-            await self._write(claim, claim.cursor)
         if _has_all(claim):
             claim.cursor = part.after
             if claim.cursor.transactions_since(claim.written) >= STRIDE:
                 await self._write(claim, claim.cursor)
-        elif part.after.transactions_since(claim.cursor) >= SHORT_STRIDE and await self._open_window(claim, part.start):
+            return
+        if claim.cursor != claim.written:
+            # Others may wait for these lanes at an event that they do not ask for.
+            await self._write(claim, claim.cursor)
+        if part.after.transactions_since(claim.cursor) >= SHORT_STRIDE and await self._open_window(claim, part.start):
             await self._write(claim, part.after)
 
     async def _write(self, claim: Claim, cursor: Cursor) -> None:
