@@ -23,7 +23,7 @@ from tests.waiting import eventually, eventually_async
 Database = psycopg.Connection[Any]
 
 STUCK = """
-import asyncio, pathlib, threading, time
+import asyncio, pathlib, signal, threading, time
 from rowcall import Rowcall
 
 app = Rowcall("stuck")
@@ -39,10 +39,17 @@ async def swallow():
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             pass
+
+def block():
+    before = signal.getsignal(signal.SIGTERM)
+    while signal.getsignal(signal.SIGTERM) is before:
+        time.sleep(0.01)
+    pathlib.Path("heard").touch()
+    time.sleep(30)
 """
 HANG = "def single(event): running('s'); threading.Event().wait()"
 SWALLOW = "async def single(event): running('s'); await swallow()"
-BLOCK = "async def single(event): running('s'); time.sleep(30)"
+BLOCK = "async def single(event): running('s'); block()"
 
 
 def stuck(place: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, timeout: float, body: str, more: str = "") -> None:
@@ -100,7 +107,7 @@ def test_the_second_signal_is_heard_while_a_handler_blocks_the_loop(
     with program(tmp_path, "stuck:app", dsn) as running:
         eventually(is_running(tmp_path))
         running.signal(signal.SIGTERM)
-        time.sleep(0.5)
+        eventually((tmp_path / "heard").exists)
         running.signal(signal.SIGTERM)
         assert running.ended(5) == 128 + signal.SIGTERM
 
