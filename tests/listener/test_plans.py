@@ -23,7 +23,8 @@ from generate_series(1, %s) as n
 PARAMETERS: dict[str, tuple[str, Any]] = {
     "xmax": ("text", str(EVENTS - 50)),
     "xip": ("text[]", [str(EVENTS - 500), str(EVENTS - 400)]),
-    "upper": ("text", f"{EVENTS}:{EVENTS}:"),
+    "lower": ("pg_snapshot", f"{EVENTS - 500}:{EVENTS - 50}:{EVENTS - 500},{EVENTS - 400}"),
+    "upper": ("pg_snapshot", f"{EVENTS}:{EVENTS}:"),
     "last_seq": ("bigint", EVENTS - 40),
     "schema": ("text", "%"),
     "table": ("text", "users"),
@@ -34,7 +35,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "number": ("bigint", 7),
     "lanes": ("int[]", None),
     "floor": ("bigint", 0),
-    "stage": ("text", "replay"),
+    "stage": ("rowcall.stage", "replay"),
     "stage_seq": ("bigint", EVENTS - 40),
     "stage_until": ("bigint", EVENTS),
 }

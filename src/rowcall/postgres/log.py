@@ -199,6 +199,7 @@ class LogReader:
             "lanes": None if len(lanes) == LANES else list(lanes),
             # All lanes together need nobody's windows.
             "number": None if len(lanes) == LANES else cursor.number + 1,
+            "lower": cursor.lower,
             "upper": cursor.upper,
             "last_seq": cursor.last_seq,
             "stage": cursor.stage,
