@@ -426,3 +426,14 @@ def test_help_shows_an_example() -> None:
     for name in ("parked", "retry", "skip"):
         assert f"Example: rowcall {name} shop.events.project" in fine(name, "--help").out
     assert rowcall("skip").code == 2
+
+
+@pytest.mark.parametrize("other", [b'{"id": 1.0}', b'{"id": 1.00}'])
+def test_keys_that_are_equal_are_one_line(other: bytes) -> None:
+    lines = Lines()
+    lines.add(1, 7, b'{"id": 1}', None)
+    lines.add(2, 7, other, None)
+    lines.add(3, 7, b'{"id": 10}', other)
+    lines.add(4, 7, b'{"id": 10}', None)
+    assert lines.all_heads() == [1]
+    assert lines.behind() == {1: 3}
