@@ -16,7 +16,7 @@ from rowcall.listener.parked import Parked, ParkedKeys
 from rowcall.postgres import connection as connections
 from rowcall.postgres.parked import Lines
 from tests.command import fine, refused, rowcall, typed
-from tests.listeners import drain, listening, sync
+from tests.listeners import drain, is_asleep, listening, sync
 from tests.waiting import eventually
 
 Database = psycopg.Connection[Any]
@@ -325,12 +325,6 @@ def test_a_listener_notices_a_retry_at_once(dsn: str, database: Database, app: R
         eventually(lambda: sorted(handler.ages) == [11, 12], SOON)
         eventually(lambda: rest(database) == [])
     assert one < two
-
-
-def is_asleep(database: Database) -> bool:
-    query = """select from pg_locks where locktype = 'advisory' and classid = 1383036771 and objid = 0 and granted
-        and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())"""
-    return bool(database.execute(query).fetchall())
 
 
 def test_a_sleeping_listener_notices_a_skip_at_once(

@@ -6,21 +6,18 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Event, Rowcall
 from rowcall.listener.daemon import Listener
 from rowcall.postgres import connection as connections
 from rowcall.postgres import tables
-from tests.command import fine
-from tests.listener.test_lanes import owners, programs, shop, spread, write  # noqa: F401 - a fixture
-from tests.listeners import listener_for, program, sync
+from tests.conftest import Database
+from tests.listener.test_lanes import owners, programs, shop, spread  # noqa: F401 - a fixture
+from tests.listeners import listener_for, program, sync, synchronised
+from tests.users import write
 from tests.waiting import eventually, eventually_async
-
-Database = psycopg.Connection[Any]
 
 STUCK = """
 import asyncio, pathlib, signal, threading, time
@@ -53,10 +50,8 @@ BLOCK = "async def single(event): running('s'); block()"
 
 
 def stuck(place: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, timeout: float, body: str, more: str = "") -> None:
-    (place / "stuck.py").write_text(f'{STUCK}\n@app.after("users", name="single", timeout={timeout})\n{body}\n{more}\n')
-    monkeypatch.chdir(place)
-    monkeypatch.syspath_prepend(place)
-    fine("sync", "stuck:app", "--dsn", dsn)
+    text = f'{STUCK}\n@app.after("users", name="single", timeout={timeout})\n{body}\n{more}\n'
+    synchronised(place, dsn, monkeypatch, "stuck", text)
 
 
 def is_running(place: Path) -> Callable[[], bool]:
@@ -201,6 +196,7 @@ async def until(check: Callable[[], bool], timeout: float = 10.0) -> None:
 
 TWO = """
 from rowcall import Rowcall
+from tests.conftest import Database
 
 app = Rowcall("two")
 app.watch("users")

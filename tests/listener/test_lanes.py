@@ -9,16 +9,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Event, Rowcall
-from tests.command import fine
-from tests.conftest import Connect
-from tests.listeners import Program, drain, enlist, program, sync
+from tests.conftest import Connect, Database
+from tests.listeners import Program, drain, enlist, program, sync, synchronised
+from tests.users import write
 from tests.waiting import eventually
-
-Database = psycopg.Connection[Any]
 
 #: An app that copies what it is told, and waits for a lock in the middle of it where a row says so.
 COPIES = """
@@ -44,12 +41,8 @@ SEEN = "select seen_at from rowcall.worker"
 @pytest.fixture
 def shop(tmp_path: Path, dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a synchronised app."""
-    (tmp_path / "lanes.py").write_text(COPIES)
     database.execute("create table copies (place bigserial, seq bigint, what text, who int)")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    fine("sync", "lanes:app", "--dsn", dsn)
-    return tmp_path
+    return synchronised(tmp_path, dsn, monkeypatch, "lanes", COPIES)
 
 
 @contextmanager
@@ -92,10 +85,6 @@ def check_copies(database: Database) -> None:
             keys.setdefault(own, []).append(seq)
     for line in keys.values():
         assert [place[seq] for seq in line] == sorted(place[seq] for seq in line)
-
-
-def write(database: Database, first: int, last: int) -> None:
-    database.execute("insert into users select n, 'x', n from generate_series(%s::int, %s::int) as n", (first, last))
 
 
 def test_lanes_spread_evenly_and_come_back(dsn: str, database: Database, shop: Path) -> None:

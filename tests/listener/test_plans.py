@@ -8,9 +8,8 @@ import psycopg
 import pytest
 
 from rowcall import resources
-from tests.conftest import Connect
+from tests.conftest import Connect, Database
 
-Database = psycopg.Connection[Any]
 QUERIES = resources.queries("log")
 EVENTS = 50_000
 

@@ -15,11 +15,10 @@ from structlog.testing import capture_logs
 from rowcall import Event, Rowcall, embedded
 from rowcall.postgres import connection as connections
 from tests.command import fine, rowcall
-from tests.conftest import Connect
-from tests.listeners import Program, listening, program, sync
+from tests.conftest import Connect, Database
+from tests.listeners import Program, is_asleep, listening, program, sync
+from tests.users import write
 from tests.waiting import eventually
-
-Database = psycopg.Connection[Any]
 
 #: An app that copies what it is told, and waits for a lock in the middle of it where a row says so.
 COPIES = """
@@ -64,12 +63,6 @@ def deliverers(database: Database) -> list[int]:
     return [row[0] for row in rows]
 
 
-def write(database: Database, first: int, last: int, name: str = "x") -> None:
-    database.execute(
-        "insert into users select n, %s, n from generate_series(%s::int, %s::int) as n", (name, first, last)
-    )
-
-
 def waiting_backends(database: Database) -> list[int]:
     query = "select pid from pg_stat_activity where datname = current_database() and wait_event = 'advisory' and application_name <> 'rowcall peers'"
     return [row[0] for row in database.execute(query).fetchall()]
@@ -77,14 +70,6 @@ def waiting_backends(database: Database) -> list[int]:
 
 def is_waiting(database: Database) -> bool:
     return len(waiting_backends(database)) == 1
-
-
-def is_asleep(database: Database) -> bool:
-    query = """
-        select count(*) from pg_locks where locktype = 'advisory' and classid = 1383036771 and objid = 0 and granted
-          and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())
-    """
-    return database.execute(query).fetchone() == (1,)
 
 
 def test_killed_in_the_middle_of_a_window(dsn: str, database: Database, shop: Path, connect: Connect) -> None:

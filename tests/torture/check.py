@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
-Database = psycopg.Connection[Any]
+from tests.conftest import Database
 
 #: What each subscription of the app is to see, as a condition over the log.
 SUBSCRIPTIONS = {
@@ -42,6 +41,7 @@ select * from own
 union all
 select e.subscription, e.source, e.seq, k.key
 from expected as e join (select distinct subscription, source, key from own) as k using (subscription, source)
+from tests.conftest import Database
 where e.key is null
 """
 
