@@ -50,20 +50,13 @@ def enlist(connection: psycopg.Connection[Any], name: str, *, process: str = "an
     return int(row[1])
 
 
-def doorbell_locks(database: Database, mode: str) -> int:
-    """How many hold the doorbell's lock: sleepers ``ExclusiveLock``, writers ``ShareLock``."""
-    query = """
-        select count(*) from pg_locks where locktype = 'advisory' and classid = 1383036771 and objid = 0 and granted
-          and mode = %s and database = (select oid from pg_database where datname = current_database())
-    """
-    row = database.execute(query, (mode,)).fetchone()
-    assert row
-    return int(row[0])
-
-
 def is_asleep(database: Database) -> bool:
     """Whether a listener of the database sleeps, so that writers ring."""
-    return doorbell_locks(database, "ExclusiveLock") == 1
+    query = """
+        select count(*) from pg_locks where locktype = 'advisory' and classid = 1383036771 and objid = 0 and granted
+          and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())
+    """
+    return database.execute(query).fetchone() == (1,)
 
 
 def synchronised(place: Path, dsn: str, patched: pytest.MonkeyPatch, name: str, text: str) -> Path:

@@ -196,7 +196,6 @@ async def until(check: Callable[[], bool], timeout: float = 10.0) -> None:
 
 TWO = """
 from rowcall import Rowcall
-from tests.conftest import Database
 
 app = Rowcall("two")
 app.watch("users")

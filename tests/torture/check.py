@@ -41,7 +41,6 @@ select * from own
 union all
 select e.subscription, e.source, e.seq, k.key
 from expected as e join (select distinct subscription, source, key from own) as k using (subscription, source)
-from tests.conftest import Database
 where e.key is null
 """
 
