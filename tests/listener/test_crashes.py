@@ -223,6 +223,39 @@ def test_a_sync_handler_that_waits_for_the_server_is_cut_and_costs_an_attempt(ds
     assert [log["event"] for log in logs].count("cut") == 1
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_call_that_is_cut_takes_no_other_handler_along(
+    dsn: str, database: Database, connect: Connect, kind: str
+) -> None:
+    """Their calls in flight go on, and commit."""
+    calls: list[str] = []
+    app = app_with(lambda event, conn: conn.execute("select pg_sleep(3600)"), timeout=0.3)
+
+    def other(event: Event, conn: Database) -> None:
+        calls.append("sync")
+        conn.execute("select pg_advisory_xact_lock_shared(42)")
+
+    async def other_async(event: Event, conn: psycopg.AsyncConnection[Any]) -> None:
+        calls.append("async")
+        await conn.execute("select pg_advisory_xact_lock_shared(42)")
+
+    app.after("users", name="other")(other if kind == "sync" else other_async)
+    sync(app, dsn)
+    gatekeeper = connect(autocommit=True)
+    gatekeeper.execute("select pg_advisory_lock(42)")
+    write(database, 1, 2)
+    with capture_logs() as logs, listening(app, dsn):
+        eventually(lambda: [row[:2] for row in parked(database)] == [("reader", 1), ("reader", 2)])
+        assert calls == [kind]
+        gatekeeper.execute("select pg_advisory_unlock(42)")
+        delivered = "select delivered from rowcall.cursor join rowcall.subscription as s on s.id = subscription where name = 'other'"
+        eventually(lambda: database.execute(delivered).fetchone() == (2,))
+        assert calls == [kind, kind]
+    assert [log["event"] for log in logs].count("cut") == 2
+    assert [log["event"] for log in logs].count("listening") == 1
+    assert "the database is gone; trying to reconnect" not in [log["event"] for log in logs]
+
+
 def test_many_calls_may_take_longer_together(dsn: str, database: Database) -> None:
     def handler(event: Event, conn: Database) -> None:
         conn.execute("select pg_sleep(0.05)")

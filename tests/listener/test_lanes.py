@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from rowcall import Event, Rowcall
+from rowcall.listener import worker
+from tests.command import fine, rowcall
 from tests.conftest import Connect, Database
 from tests.listeners import Program, drain, enlist, program, sync, synchronised
 from tests.users import write
@@ -272,3 +274,27 @@ def test_what_another_left_in_good_order_is_taken_at_once(dsn: str, database: Da
     holder.execute("select rowcall.release_v1(%s, 0)", (worker,))
     drain(app, dsn)
     assert seen == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    "statement", ["insert into users select n, 'x', n from generate_series(1, 50) as n", "truncate users"]
+)
+def test_a_drain_does_not_wait_for_lanes_that_nobody_has(
+    dsn: str, database: Database, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A truncate concerns all lanes: with none of them may it be delivered before the others are there."""
+    monkeypatch.setattr(worker, "ABANDONED", 0.2)
+    database.execute(statement)
+    said = rowcall("listen", "lanes:app", "--drain", "--lanes", "4", "--dsn", dsn)
+    assert said.code == 1
+    assert "rowcall: Nobody has lanes 4 to 15 of copies, so that not everything was delivered:" in said.err
+    fine("listen", "lanes:app", "--drain", "--dsn", dsn)
+    left = "select count(*) from rowcall.event as e where not exists (select from copies as c where c.seq = e.seq)"
+    assert database.execute(left).fetchone() == (0,)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_drain_ends_well_if_there_is_nothing_in_lanes_that_nobody_has(dsn: str, database: Database) -> None:
+    fine("listen", "lanes:app", "--drain", "--lanes", "4", "--dsn", dsn)
+    del database

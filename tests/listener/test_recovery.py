@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from rowcall import Event, Rowcall, embedded
+from rowcall import Event, Rowcall, embedded, errors
+from rowcall.listener import delivery
 from rowcall.postgres import connection as connections
 from tests.command import fine, rowcall
 from tests.conftest import Connect, Database
@@ -238,6 +239,30 @@ def test_connections_that_are_cut_come_back_and_cost_no_attempt(dsn: str, databa
             write(database, count, count)
             eventually(lambda count=count: all_copied(dsn, count))  # type: ignore[misc]
     assert database.execute("select count(*) from rowcall.parked").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("part", ["open", "transact"])
+def test_an_outage_of_some_connections_is_logged_once(
+    dsn: str, database: Database, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are there all the while: as where the server has no room for all of them, or its disk is full."""
+    app = copying_app()
+    database.execute("create table copies (who text, id int)")
+    sync(app, dsn)
+    failures = iter(range(4))
+    working = getattr(delivery.SyncDelivery, part)
+
+    async def failing(self: delivery.SyncDelivery, *arguments: Any, **options: Any) -> None:
+        if self.handler.name == "sync" and next(failures, None) is not None:
+            raise errors.Unreachable("sorry, too many clients already.")
+        await working(self, *arguments, **options)
+
+    monkeypatch.setattr(delivery.SyncDelivery, part, failing)
+    write(database, 1, 3)
+    with capture_logs() as logs, listening(app, dsn):
+        eventually(lambda: all_copied(dsn, 3))
+    assert next(failures, None) is None
+    assert [log["event"] for log in logs].count("the database is gone; trying to reconnect") == 1
 
 
 def test_a_connection_that_dies_under_a_handler_costs_no_attempt(dsn: str, database: Database) -> None:

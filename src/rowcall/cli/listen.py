@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Annotated, Any, NoReturn
 
 import psycopg
@@ -34,7 +36,11 @@ def listen(
     target: AppArgument,
     dsn: DsnOption = None,
     drain: Annotated[
-        bool, typer.Option("--drain", help="Exit 0 once everything pending is delivered, 1 if something could not be.")
+        bool,
+        typer.Option(
+            "--drain",
+            help="Exit 0 once everything pending is delivered, 1 if something could not be or is in lanes that nobody has.",
+        ),
     ] = False,
     lanes: Annotated[
         int,
@@ -131,10 +137,23 @@ async def _run(listener: Listener) -> None:
 
 def _check_left(left: LeftOver) -> None:
     """See to it that a drain has delivered everything; nothing is left over where there was none."""
+    if left.abandoned:
+        lanes = " and ".join(f"lanes {_ranges(lanes)} of {name}" for name, lanes in left.abandoned.items())
+        raise errors.Undeliverable(
+            f"Nobody has {lanes}, so that not everything was delivered: run more listeners beside this one, or one"
+            " without --lanes."
+        )
     if left.waiting or left.dead:
         raise errors.Undeliverable(
             f'{left.waiting} events wait for a retry and {left.dead} are dead letters: "rowcall parked" says why.'
         )
+
+
+def _ranges(lanes: Sequence[int]) -> str:
+    """Lanes as one says them: ``0, 4 to 7``."""
+    places = enumerate(sorted(lanes))
+    runs = [[lane for _, lane in run] for _, run in groupby(places, key=lambda place: place[1] - place[0])]
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def _leave(number: int, frame: object) -> NoReturn:

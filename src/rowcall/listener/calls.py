@@ -43,6 +43,10 @@ class Overran(Exception):
         self.stuck = stuck
 
 
+class ConnectionCut(errors.Unreachable):
+    """The connection of a subscription was ended, by us, under a call that took too long; no other one is concerned."""
+
+
 def call_handler(handler: AfterHandler, events: Call, connection: psycopg.Connection[Any], sessions: Any) -> None:
     """Call a sync handler, in the transaction that a connection is in.
 

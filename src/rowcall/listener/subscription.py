@@ -13,7 +13,7 @@ from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
-from rowcall.listener.calls import Call, CallFailed, Overran
+from rowcall.listener.calls import Call, CallFailed, ConnectionCut, Overran
 from rowcall.listener.delivery import Delivery, NoEffect, Statement
 from rowcall.listener.parked import Parked, ParkedKeys
 from rowcall.listener.retry import MAX_ATTEMPTS, delay_after
@@ -182,7 +182,7 @@ class Subscription:
     async def _give_up(self, overran: Overran) -> None:
         """A call that had to be cut with its connection: on record it counts as failed, or as to be tried event by event.
 
-        :raises Unreachable: always: the connections are made anew.
+        :raises ConnectionCut: always: the connection is made anew.
         :raises Stuck: if the process has to.
         """
         seqs = [event.seq for event in overran.call]
@@ -194,7 +194,7 @@ class Subscription:
         _LOG.warning("cut", handler=self.name, seq=seqs[0], events=len(seqs), error=str(overran))
         if overran.stuck:
             raise errors.Stuck(f"Handler {self.name}: {overran} and cannot be stopped, but with its process.")
-        raise errors.Unreachable(f"The connection of {self.name} was ended: {overran}.")
+        raise ConnectionCut(f"The connection of {self.name} was ended: {overran}.")
 
     def _note_failure(self, event: Event, cause: BaseException, failures: Failures) -> None:
         failures[event.seq] = cause

@@ -56,6 +56,8 @@ async def oversee(delivery: Overseen, running: asyncio.Future[None]) -> None:
 
     :raises Overran: for that one, if its connection is lost by it.
     """
+    # What it comes to after we were cancelled concerns nobody.
+    running.add_done_callback(lambda done: done.cancelled() or done.exception())
     watch, timeout = delivery.watch, delivery.handler.timeout
     call: Call | None = None
     while call is None:

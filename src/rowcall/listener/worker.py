@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import psycopg
@@ -38,6 +39,8 @@ SHORT_STRIDE = 1_000
 MEETING = 0.02
 #: Seconds for which lanes that a dead process left are handled with care, if there are not enough events before.
 CAREFUL = 60.0
+#: Seconds that a drain gives others to take lanes that nobody has: as long as it takes a process to start.
+ABANDONED = 5.0
 #: Windows of lanes that are apart, after which those that all are through with are forgotten.
 PRUNE_EVERY = 100
 
@@ -61,6 +64,7 @@ class Worker:
         self._claims: dict[int, Claim] = {}
         self._meeting: dict[int, Slice] = {}
         self._look_again = 0.0
+        self._alone_since = inf
         self._opened = 0
         self._reading: dict[int, tuple[Cursor, asyncio.Task[Slice]]] = {}
 
@@ -97,9 +101,9 @@ class Worker:
         return self.id is not None
 
     async def leave(self) -> None:
-        """Give up all lanes in good order."""
+        """Give up all lanes in good order, even if the connection they were delivered by is gone."""
         if self.id is not None:
-            await self._delivery.fetch(QUERIES["release"], {"worker": self.id, "kept": 0})
+            await self._reader.fetch(QUERIES["release"], {"worker": self.id, "kept": 0})
             self.id = None
             self._claims.clear()
 
@@ -364,18 +368,37 @@ class Worker:
             # In other lanes something may have waited behind it.
             await self._delivery.fetch(_WAKEUPS["ring"], {})
 
-    async def has_unread(self) -> bool:
-        """Whether there is anything to deliver in any lane, whoever has it."""
-        for claim in await self.all_claims():
-            cursor = claim.cursor
-            while True:
-                part = await self._look(claim, cursor, 1)
-                if part.events:
-                    return True
-                if not part.opened:
-                    break
-                cursor = part.after
-        return False
+    @property
+    def is_held_up(self) -> bool:
+        """Whether all its lanes wait for others."""
+        return bool(self._meeting) and self._meeting.keys() == self._claims.keys()
+
+    async def unread(self) -> list[Claim]:
+        """The lanes with something to deliver, whoever has them."""
+        return [claim for claim in await self.all_claims() if await self._has_unread(claim)]
+
+    async def _has_unread(self, claim: Claim) -> bool:
+        cursor = claim.cursor
+        while True:
+            part = await self._look(claim, cursor, 1)
+            if part.events or not part.opened:
+                return bool(part.events)
+            cursor = part.after
+
+    async def abandoned(self, unread: Sequence[Claim]) -> list[int]:
+        """The lanes, of those with something to deliver, that nobody has had for :data:`ABANDONED` seconds, if they alone keep
+        the subscription from being drained: by what is in them, or because ours wait for them.
+        """
+        free = {
+            cursor for (cursor,) in await self._delivery.fetch(QUERIES["free"], {"subscription": self.subscription.id})
+        }
+        left = [claim for claim in unread if claim.id not in self._meeting]
+        now = asyncio.get_running_loop().time()
+        if not left or any(claim.id not in free for claim in left):
+            self._alone_since = inf
+            return []
+        self._alone_since = min(self._alone_since, now)
+        return sorted(lane for claim in left for lane in claim.lanes) if now - self._alone_since >= ABANDONED else []
 
 
 def _has_all(claim: Claim) -> bool:
