@@ -298,3 +298,23 @@ def test_a_drain_does_not_wait_for_lanes_that_nobody_has(
 def test_a_drain_ends_well_if_there_is_nothing_in_lanes_that_nobody_has(dsn: str, database: Database) -> None:
     fine("listen", "lanes:app", "--drain", "--lanes", "4", "--dsn", dsn)
     del database
+
+
+def test_windows_that_lanes_have_yet_to_read_are_no_more_than_events(dsn: str, database: Database, shop: Path) -> None:
+    windows, handled = "select count(*) from rowcall.window", "select count(*) from copies"
+
+    def count(query: str) -> int:
+        row = database.execute(query).fetchone()
+        assert row
+        return int(row[0])
+
+    own = "select count(*) from rowcall.event where rowcall.in_lanes_v1(relation, key, next_key, '{0,1,2,3}')"
+    with program(shop, "lanes:app", dsn, "--lanes", "4"):
+        for number in range(1, 61):
+            write(database, number, number)
+            database.execute("create table if not exists other (id int); insert into other values (1)")
+        eventually(lambda: count(handled) == count(own))
+        assert 0 < count(windows) <= count(handled) < 60
+    fine("listen", "lanes:app", "--drain", "--dsn", dsn)
+    assert count(windows) == 0
+    assert count(handled) == 60

@@ -16,6 +16,7 @@ import structlog
 import typer
 
 from rowcall import errors, settings
+from rowcall.app import Rowcall
 from rowcall.cli.filling import filled
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.listener.daemon import GRACE, LeftOver, Listener
@@ -79,13 +80,21 @@ def listen(
         moment = subscriptions.this_moment(connection)
         subscriptions.create_missing(connection, app, subjects.topics, name, moment)
         _fill(connection, name)
-        if missing := declarations.not_in_place(connection, app):
-            _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
+        _warn_of_drift(connection, app)
     around = None if listen_dsn is None else settings.database_dsn(listen_dsn)
     listener = Listener(
         app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes, grace=grace, poll=poll, listen_dsn=around
     )
     asyncio.run(_run(listener))
+
+
+def _warn_of_drift(connection: psycopg.Connection[Any], app: Rowcall) -> None:
+    try:
+        if missing := declarations.not_in_place(connection, app):
+            _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
+    except psycopg.errors.InsufficientPrivilege:
+        # Only who may generate the triggers' functions can compare them.
+        _LOG.info("this login cannot see whether all that is declared is in place: rowcall sync --check says so")
 
 
 def _start_anew(error: errors.Stuck) -> NoReturn:
