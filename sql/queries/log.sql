@@ -18,6 +18,7 @@ select id::text, pg_is_in_recovery(), floor_seq, anchor::text from rowcall.insta
 -- which is the snapshot the statement itself reads by.
 -- "seq + 0" keeps the planner from walking the log in seq order to look for the window: the index on xid leads to it, and
 -- opening costs one pass over the window, however long the log is.
+-- Both ends of the window are in one arm of the OR: the upper one by itself would be all of the log.
 select s.upper::text, s.mark, s.opened, e.*
 from (
   select coalesce(w.upper, pg_current_snapshot()) as upper, w.upper is not null as opened, m.mark
@@ -29,7 +30,7 @@ left join lateral (
     case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end as lane,
     case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end as next_lane
   from rowcall.event
-  where (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[])) and xid < pg_snapshot_xmax(s.upper)
+  where (xid >= %(xmax)s::xid8 and xid < pg_snapshot_xmax(s.upper) or xid = any (%(xip)s::xid8[]))
     and (not s.opened or pg_visible_in_snapshot(xid, s.upper))
     and seq + 0 > %(floor)s
     and relation = any (array(

@@ -97,6 +97,19 @@ def test_a_slice_is_found_by_its_index(log: Database, query: str, index: str) ->
     assert read < 200
 
 
+def test_a_plan_that_was_made_for_a_short_log_does_not_read_all_of_it(connect: Connect) -> None:
+    """It is kept while the log grows. Of few transactions with many events each, the planner thinks that they are all the same."""
+    connection = connect(autocommit=True)
+    connection.execute("create table users (id int primary key)")
+    connection.execute("select rowcall.watch_v1('users', '{}', 'tests')")
+    connection.execute(LOG.replace("n::text::xid8", "(n / 100 + 1)::text::xid8"), (500,))
+    connection.execute("analyze; set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
+    read = [
+        node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in scans(plan_of(connection, "new_window"))
+    ]
+    assert sum(read) == 0
+
+
 def test_parked_heads_are_found_without_reading_the_log(log: Database) -> None:
     events = log.execute("select count(*) from rowcall.event").fetchone()
     assert events == (EVENTS,)

@@ -147,8 +147,8 @@ class SyncDelivery:
         return cursor.fetchall() if cursor.description else []
 
     async def transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
-        running = asyncio.ensure_future(self._run(self._transact, calls, statements))
-        await oversee(self, running)
+        loop = asyncio.get_running_loop()
+        await oversee(self, loop.run_in_executor(self._thread, self._transact, calls, statements))
 
     def _transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
         with self.connection.transaction():
