@@ -216,7 +216,7 @@ select array_agg(distinct r.schema_name || '.' || r.table_name), array_remove(ar
     then 'user mapping' end,
   case when not exists (
     select from pg_proc as p cross join lateral aclexplode(p.proacl) as a join pg_roles as l on l.oid = a.grantee
-    where p.oid = to_regprocedure('rowcall.gate_submit_v1(jsonb)') and a.grantee <> p.proowner and l.rolcanlogin
+    where p.oid = to_regprocedure('rowcall.gate_submit_v1(text, text)') and a.grantee <> p.proowner and l.rolcanlogin
   ) then 'login' end], null)
 from rowcall.before_handler as h
 join rowcall.relation as r on r.id = h.relation and r.dropped_at is null;

@@ -194,7 +194,7 @@ def test_nobody_forges_records(dsn: str, database: Database, clerk: Database) ->
         "insert into rowcall.rejection_tally (minute, relation, outcome, db_user) values (now(), 1, 'warned', 'x')",
         "update rowcall.rejection_tally set suppressed = 0",
         "select rowcall.record_rejection_v1('{}')",
-        "select rowcall.gate_record_v1('{}')",
+        "select rowcall.gate_record_v1('{}', 'x')",
         "select rowcall.is_rejection_recorded_v1(1, 'adult', 'clerk')",
         f"create trigger t before insert on mine for each row execute function rowcall.refuse_{found[0]}('adult', 'x')",
         f"create trigger t after insert on mine for each row execute function rowcall.warn_{found[0]}('odd', 'x')",
