@@ -9,7 +9,8 @@ import msgspec
 import psycopg
 
 from rowcall import resources
-from rowcall.audit.history import Filter, relations
+from rowcall.audit.filters import Filter
+from rowcall.audit.keys import relations
 from rowcall.postgres import connection as connections
 
 _QUERIES = resources.queries("audit")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rowcall import errors
-from rowcall.audit import history
+from rowcall.audit import Filter, history
 from rowcall.audit.rejections import rejections as find_rejections
 from rowcall.cli.history import show_events, show_history
 from rowcall.cli.options import DsnOption, connect
@@ -39,13 +39,19 @@ def log(
     table: TableOption = None,
     key: Annotated[str | None, typer.Option("--key", help="A row's key: a value, a=1,b=2, or JSON.")] = None,
     actor: ActorOption = None,
+    role: Annotated[str | None, typer.Option("--role", help="A database role: who logged in, or acted as it.")] = None,
     operation: Annotated[str | None, typer.Option("--operation", help=", ".join(OPERATIONS))] = None,
     column: Annotated[str | None, typer.Option("--column", help="Updates that changed this column.")] = None,
+    value: Annotated[
+        list[str] | None,
+        typer.Option("--value", metavar="COLUMN=VALUE", help="What a column was before or after; repeatable."),
+    ] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     transaction: Annotated[int | None, typer.Option("--transaction", metavar="XID", help="One transaction.")] = None,
     context: Annotated[
-        list[str] | None, typer.Option("--context", metavar="KEY=VALUE", help="What the context says; repeatable.")
+        list[str] | None,
+        typer.Option("--context", metavar="KEY[=VALUE]", help="What the context says, or has at all; repeatable."),
     ] = None,
     limit: LimitOption = None,
     format: FormatOption = None,
@@ -54,26 +60,27 @@ def log(
 
     Example: rowcall audit log --table users --column email --since yesterday
     """
-    if operation is not None and operation not in OPERATIONS:
-        raise errors.UsageError(f"--operation {operation}: choose from {', '.join(OPERATIONS)}.")
-    wanted = history.Filter(
+    wanted = Filter(
         table=table,
         key=key,
         actor=actor,
+        role=role,
         operation=operation,
         column=column,
+        values=dict(_pair("--value", "COLUMN=VALUE", pair) for pair in value or []),
         since=since,
         until=until,
         transaction=transaction,
-        context=_context(context or []),
-        limit=_limit(limit, format),
+        context=_context([pair for pair in context or [] if "=" in pair]),
+        context_keys=[pair for pair in context or [] if "=" not in pair],
+        limit=limit_of(limit, format),
     )
     # Closed before the connection, should whoever reads our output have had enough.
     with connect(dsn) as connection, closing(history.log(connection, wanted)) as events:
         if chosen(format) is Format.TABLE:
-            show_events(_limited(events, limit))
+            show_events(limited(events, limit))
         else:
-            show(_rows(events), EVENT_COLUMNS, format)
+            show(rows_of(events), EVENT_COLUMNS, format)
 
 
 @commands.command()
@@ -92,7 +99,7 @@ def row(
         if chosen(format) is Format.TABLE:
             show_history(Console(), events)
         else:
-            show(_rows(events), EVENT_COLUMNS, format)
+            show(rows_of(events), EVENT_COLUMNS, format)
 
 
 @commands.command()
@@ -109,20 +116,20 @@ def rejections(
 
     Example: rowcall audit rejections --table users
     """
-    wanted = history.Filter(table=table, actor=actor, since=since, until=until, limit=_limit(limit, format))
+    wanted = Filter(table=table, actor=actor, since=since, until=until, limit=limit_of(limit, format))
     with connect(dsn) as connection, closing(find_rejections(connection, wanted)) as refused:
         if chosen(format) is Format.TABLE:
-            _show_rejections(_limited(refused, limit))
+            _show_rejections(limited(refused, limit))
         else:
             show(refused, REJECTION_COLUMNS, format)
 
 
-def _limit(given: int | None, form: Format | None) -> int | None:
+def limit_of(given: int | None, form: Format | None) -> int | None:
     """One more than a terminal shows, to know whether there was more."""
     return given if given is not None or chosen(form) is not Format.TABLE else TERMINAL_LIMIT + 1
 
 
-def _limited(rows: Iterable[_T], given: int | None) -> list[_T]:
+def limited(rows: Iterable[_T], given: int | None) -> list[_T]:
     """The rows that a table shows, with a remark where these are not all."""
     found = list(rows)
     if given is not None or len(found) <= TERMINAL_LIMIT:
@@ -145,7 +152,7 @@ def _show_rejections(refused: Iterable[dict[str, Any]]) -> None:
     print_table(fitted(("at", "refused", "by", "message"), lines, (None, 1 / 4, 1 / 5, None), stretched=3, fold=True))
 
 
-def _rows(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
+def rows_of(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
     for event in events:
         yield {
             "seq": event.seq,
@@ -177,11 +184,16 @@ def whole_old(event: Event) -> dict[str, Any] | None:
 def _context(pairs: list[str]) -> dict[str, Any]:
     context = {}
     for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator:
-            raise errors.UsageError(f"--context {pair}: write KEY=VALUE.")
+        name, value = _pair("--context", "KEY=VALUE", pair)
         try:
             context[name] = msgspec.json.decode(value)
         except msgspec.DecodeError:
             context[name] = value
     return context
+
+
+def _pair(option: str, form: str, given: str) -> tuple[str, str]:
+    name, separator, value = given.partition("=")
+    if not separator or not name:
+        raise errors.UsageError(f"{option} {given}: write {form}.")
+    return name, value

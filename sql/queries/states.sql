@@ -1,0 +1,128 @@
+-- Rows as they were at a moment: after the events before a time, or after those of the transactions that a snapshot sees.
+-- Transaction ids up to the floor are those of another cluster, from which the log was restored: every snapshot of this one sees
+-- them. The snapshot events of a backfill say what a subscription began with, in no order with other events; those of a baseline say
+-- how a row was at that place of the log.
+
+-- name: floor
+select floor_seq from rowcall.installation;
+
+-- name: emptied
+-- The last event at which the whole table was emptied; and the last one after it at which a part of it was, of which the log does
+-- not know the rows.
+select coalesce(max(seq) filter (where old is null), 0), max(seq) filter (where old is not null)
+from rowcall.event
+where relation = %(relation)s and operation = 'truncate'
+  and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
+  and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot));
+
+-- name: table_states
+-- Each key, or one, with the last event that left a row there, unless the row went later. Where a key's uniqueness can be deferred, two rows
+-- may share it within a transaction: there, what went later has to be the row that came.
+with visible as not materialized (
+  select seq, operation, key, next_key from rowcall.event
+  where relation = %(relation)s and seq > %(emptied)s and key is not null
+    and (%(key)s::jsonb is null or key = %(key)s::jsonb or next_key = %(key)s::jsonb)
+    and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot))
+    and (operation <> 'snapshot' or context is null or not context ? 'backfill')
+), last as (
+  select key, max(seq) filter (where stays) as seq, max(seq) filter (where not stays) as gone
+  from (
+    select key, seq, operation <> 'delete' and next_key is null as stays from visible
+    union all
+    select next_key, seq, true from visible where next_key is not null
+  ) as facts
+  group by key
+)
+select e.seq, l.key, e.new
+from last as l
+join rowcall.event as e on e.seq = l.seq
+where (%(key)s::jsonb is null or l.key = %(key)s::jsonb)
+  and (l.gone is null or l.gone < l.seq or (%(deferrable)s and exists (
+    select from rowcall.event as went
+    where went.seq = l.gone and rowcall.old_image_v1(went.old, went.new) is distinct from e.new::jsonb)));
+
+-- name: bag_states
+-- Of a table without a key each row that is there, as often as it is there: as often as it came less as often as it went.
+with visible as not materialized (
+  select seq, operation, key, new from rowcall.event
+  where relation = %(relation)s and seq > %(emptied)s and key is not null
+    and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot))
+    and (operation <> 'snapshot' or context is null or not context ? 'backfill')
+), balance as (
+  select image, sum(came) as times, max(seq) as seq
+  from (
+    select key as image, seq, case when operation in ('insert', 'snapshot') then 1 else -1 end as came from visible
+    union all
+    select new::jsonb, seq, 1 from visible where operation = 'update'
+  ) as facts
+  group by image
+)
+select seq, image, image::json from balance cross join lateral generate_series(1, times)
+where %(key)s::jsonb is null or image = %(key)s::jsonb;
+
+-- name: first_event
+-- What the log knows first of a key.
+select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context
+from rowcall.event
+where relation = %(relation)s and (key = %(key)s::jsonb or next_key = %(key)s::jsonb)
+order by seq limit 1;
+
+-- name: deferrable
+-- Whether the key of a table is checked at the end of transactions.
+select exists (
+  select from rowcall.relation as r join pg_index as i on i.indrelid = r.oid
+  where r.id = %(relation)s and r.dropped_at is null and i.indisprimary and not i.indimmediate);
+
+-- name: window
+-- The events between two moments, key by key; one that changes a key twice, for either.
+with visible as not materialized (
+  select * from rowcall.event
+  where relation = %(relation)s and key is not null
+    and (%(at)s::timestamptz is null or at >= %(since)s::timestamptz and at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or seq > %(floor)s
+      and not pg_visible_in_snapshot(xid, %(before)s::pg_snapshot) and pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot))
+    and (operation <> 'snapshot' or context is null or not context ? 'backfill')
+)
+select place, seq, operation::text, key = place, operation <> 'delete' and coalesce(next_key, key) = place, old, new
+from (
+  select key as place, * from visible
+  union all
+  select next_key, * from visible where next_key is not null
+) as facts
+order by place, seq;
+
+-- name: truncated_between
+select exists (
+  select from rowcall.event
+  where relation = %(relation)s and operation = 'truncate'
+    and (%(at)s::timestamptz is null or at >= %(since)s::timestamptz and at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or seq > %(floor)s
+      and not pg_visible_in_snapshot(xid, %(before)s::pg_snapshot) and pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)));
+
+-- name: time
+-- As text in one form, since the infinities are no datetimes.
+select to_jsonb(%(value)s::timestamptz) #>> '{}';
+
+-- name: snapshot
+select %(value)s::pg_snapshot::text;
+
+-- name: bag_window
+-- Of a table without a key, how often each row came and went between two moments, where that is not the same.
+with visible as not materialized (
+  select * from rowcall.event
+  where relation = %(relation)s and key is not null
+    and (%(at)s::timestamptz is null or at >= %(since)s::timestamptz and at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or seq > %(floor)s
+      and not pg_visible_in_snapshot(xid, %(before)s::pg_snapshot) and pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot))
+    and operation <> 'snapshot'
+)
+select max(seq), image::json, sum(came)
+from (
+  select key as image, seq, case operation when 'insert' then 1 else -1 end as came from visible
+  union all
+  select new::jsonb, seq, 1 from visible where operation = 'update'
+) as facts
+group by image
+having sum(came) <> 0;

@@ -1,0 +1,151 @@
+"""Rows as they were: one, or a whole table."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import psycopg
+
+from rowcall import resources
+from rowcall.audit.connection import ask, opened
+from rowcall.audit.filters import Moment
+from rowcall.audit.keys import Key, key_json, key_names, load_layouts, relation
+from rowcall.audit.moments import Point
+from rowcall.event import Layout, Row
+from rowcall.postgres import connection as connections
+from rowcall.postgres.layouts import Layouts
+
+_QUERIES = resources.queries("states")
+
+
+@dataclass(frozen=True)
+class State:
+    """A row as it was.
+
+    :ivar seq: the event that made it so.
+    """
+
+    seq: int
+    layout: Layout = field(repr=False)
+    raw_key: bytes = field(repr=False)
+    raw_row: bytes = field(repr=False)
+
+    @cached_property
+    def key(self) -> Row:
+        """Its key, or all of it where the table has none."""
+        return self.layout.row(self.raw_key)
+
+    @cached_property
+    def row(self) -> Row:
+        """Its values by column."""
+        return self.layout.row(self.raw_row)
+
+
+class States(Iterator[State]):
+    """The rows that were there, in no order, streamed; an iterator that is closed when it is not read to its end.
+
+    :ivar incomplete: a sentence that says why rows may be missing, where the log does not reach back far enough.
+    """
+
+    def __init__(self, found: Generator[State], incomplete: str | None) -> None:
+        self._found = found
+        self.incomplete = incomplete
+
+    def __next__(self) -> State:
+        return next(self._found)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._found.close()
+
+
+def as_of(
+    conn: Any, table: Any, key: Key | None = None, *, at: Moment | None = None, snapshot: str | None = None
+) -> States:
+    """The rows of a table as they were, or one of them.
+
+    A time means: after every event before it, by the clock that stamps events while they are made. Where transactions follow each
+    other that is what a copy made then would hold; of transactions that overlap it, it is what they had done by then. A snapshot
+    means: after the events of the transactions it sees, exactly what whoever reads by it is shown.
+
+    :param conn: a psycopg connection, or SQLAlchemy's connection, session or engine.
+    :param table: its name, or a SQLAlchemy model.
+    :param key: of one row; a plain value, ``a=1,b=2`` or JSON as text; a value; or a mapping by column.
+    :param at: a time.
+    :param snapshot: as ``pg_current_snapshot()`` gives it, ``xmin:xmax:xip,…``.
+    :raises UsageError: for an unknown table, a key that does not fit it, or no moment.
+    """
+    point = Point.of(at, snapshot)
+    found = _answer(conn, table, key, point)
+    return States(found, next(found))
+
+
+def _answer(conn: Any, table: Any, key: Key | None, point: Point) -> Generator[Any]:
+    """First what is to be said about the answer, then the states: the connection stays open in between."""
+    with opened(conn) as connection:
+        layouts = load_layouts(connection)
+        relation_id = relation(connection, table)
+        asked = Question.of(connection, layouts, relation_id, point)
+        if key is None:
+            yield asked.incomplete(connection)
+            yield from asked.states(connection)
+        else:
+            wanted = key_json(connection, relation_id, key)
+            found = list(asked.states(connection, wanted))
+            yield None if found else asked.incomplete(connection, wanted)
+            yield from found
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A table at a moment.
+
+    :ivar keyed: whether the table has a key.
+    :ivar emptied: the event before it all was gone.
+    :ivar blurred: the event after that at which rows went that the log does not know; else the same.
+    """
+
+    layouts: Layouts
+    relation: int
+    keyed: bool
+    deferrable: bool
+    emptied: int
+    blurred: int
+    moment: dict[str, Any]
+
+    @classmethod
+    def of(cls, connection: psycopg.Connection[Any], layouts: Layouts, relation_id: int, point: Point) -> Question:
+        moment = point.parameters(connection)
+        of = {"relation": relation_id}
+        [(emptied, blurred)] = ask(connection, _QUERIES["emptied"], {**of, **moment})
+        [(deferrable,)] = ask(connection, _QUERIES["deferrable"], of)
+        keyed = bool(key_names(connection, relation_id))
+        return cls(layouts, relation_id, keyed, deferrable, emptied, max(blurred or 0, emptied), moment)
+
+    def states(self, connection: psycopg.Connection[Any], key: str | None = None) -> Iterator[State]:
+        """The rows, or those with a key: several only where a table without a key has rows that are alike."""
+        parameters = {
+            "relation": self.relation,
+            "key": key,
+            "emptied": self.emptied,
+            "deferrable": self.deferrable,
+            **self.moment,
+        }
+        query = _QUERIES["table_states" if self.keyed else "bag_states"]
+        rows = connections.stream(connection, query, parameters) if key is None else ask(connection, query, parameters)
+        for seq, raw_key, raw_row in rows:
+            yield State(seq, self.layouts.at(self.relation, seq), raw_key, raw_row)
+
+    def incomplete(self, connection: psycopg.Connection[Any], key: str | None = None) -> str | None:
+        """Why rows may be missing in the answer, or the one with this key; None where the log reaches back far enough."""
+        if self.blurred > self.emptied:
+            return (
+                f"A part of the table was truncated at seq {self.blurred}, and the log does not say with which rows:"
+                ' some that are shown were gone. Watch the table with truncate = "rows", and "rowcall sync".'
+            )
+        if self.emptied:
+            return None
+        return None
