@@ -14,9 +14,10 @@ select * from (
   select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context
   from rowcall.event
   where (%(relations)s::integer[] is null or relation = any (%(relations)s::integer[]))
-    and (%(key)s::jsonb is null or key = %(key)s::jsonb or next_key = %(key)s::jsonb)
     and (%(key_part)s::jsonb is null or key @> %(key_part)s::jsonb or next_key @> %(key_part)s::jsonb)
-    and (%(actor)s::text is null or actor = %(actor)s)
+    and (not %(key_whole)s or key = %(key_part)s::jsonb or next_key = %(key_part)s::jsonb)
+    and (%(actor)s::text is null
+      or actor = %(actor)s::text and (octet_length(%(actor)s::text) > 1000 or octet_length(actor) <= 1000))
     and (%(role)s::text is null or db_user = %(role)s or db_role = %(role)s)
     and (%(operation)s::rowcall.operation is null or operation = %(operation)s::rowcall.operation)
     and (%(column)s::text is null or (operation = 'update' and old::jsonb ? %(column)s))
@@ -41,7 +42,8 @@ select array_agg(id) from rowcall.relation where schema_name like %(schema)s and
 select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
   case when next_key = %(key)s::jsonb then key end as earlier_key
 from rowcall.event
-where relation = %(relation)s and (key = %(key)s::jsonb or next_key = %(key)s::jsonb) and seq < %(before)s
+where relation = %(relation)s and (key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
+  and (key = %(key)s::jsonb or next_key = %(key)s::jsonb) and seq < %(before)s
 order by seq;
 
 -- name: key_types

@@ -21,7 +21,7 @@ where relation = %(relation)s and operation = 'truncate'
 with visible as not materialized (
   select seq, operation, key, next_key from rowcall.event
   where relation = %(relation)s and seq > %(emptied)s and key is not null
-    and (%(key)s::jsonb is null or key = %(key)s::jsonb or next_key = %(key)s::jsonb)
+    and (%(key)s::jsonb is null or key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
     and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
     and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot))
     and (operation <> 'snapshot' or context is null or not context ? 'backfill')
@@ -63,11 +63,34 @@ select seq, image, image::json from balance cross join lateral generate_series(1
 where %(key)s::jsonb is null or image = %(key)s::jsonb;
 
 -- name: first_event
--- What the log knows first of a key.
-select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context
+-- What the log knows first of a key: the event's place, and whether the row was there before it.
+select seq, operation not in ('insert', 'snapshot') and key = %(key)s::jsonb
 from rowcall.event
-where relation = %(relation)s and (key = %(key)s::jsonb or next_key = %(key)s::jsonb)
+where relation = %(relation)s and (key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
+  and (key = %(key)s::jsonb or next_key = %(key)s::jsonb)
+  and (operation <> 'snapshot' or context is null or not context ? 'backfill')
 order by seq limit 1;
+
+-- name: saw
+-- Whether a key has an event before that moment.
+select exists (
+  select from rowcall.event
+  where relation = %(relation)s and (key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
+    and (key = %(key)s::jsonb or next_key = %(key)s::jsonb)
+    and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)));
+
+-- name: has_baseline
+-- Whether a baseline has been recorded by that moment.
+select exists (
+  select from rowcall.event
+  where relation = %(relation)s and operation = 'snapshot' and (context is null or not context ? 'backfill')
+    and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)));
+
+-- name: beginning
+-- The first event of the log, and whether that moment is before it.
+select seq, at, coalesce(%(at)s::timestamptz <= at, false) from rowcall.event order by seq limit 1;
 
 -- name: deferrable
 -- Whether the key of a table is checked at the end of transactions.

@@ -61,11 +61,11 @@ class Filter:
         if self.limit is not None and self.limit < 1:
             raise errors.UsageError(f"limit {self.limit}: ask for one event at least.")
         ids = relations(connection, self.table)
-        whole, part = self._keys(connection, ids)
+        key, is_whole = self._key(connection, ids)
         return {
             "relations": ids,
-            "key": whole,
-            "key_part": part,
+            "key_part": key,
+            "key_whole": is_whole,
             "actor": self.actor,
             "role": self.role,
             "operation": self.operation,
@@ -79,15 +79,14 @@ class Filter:
             "limit": self.limit,
         }
 
-    def _keys(self, connection: psycopg.Connection[Any], ids: list[int] | None) -> tuple[str | None, str | None]:
-        """The whole key, which an index finds, or a part of it."""
+    def _key(self, connection: psycopg.Connection[Any], ids: list[int] | None) -> tuple[str | None, bool]:
+        """The key, and whether it is a whole one."""
         if self.key is None:
-            return None, None
+            return None, False
         if ids is None or len(ids) != 1:
             raise errors.UsageError("--key needs --table with one table, whose key it is.")
-        names = key_names(connection, ids[0])
-        part = _part(self.key, names)
-        return (None, part) if part is not None else (key_json(connection, ids[0], self.key), None)
+        part = _part(self.key, key_names(connection, ids[0]))
+        return (part, False) if part is not None else (key_json(connection, ids[0], self.key), True)
 
 
 def _part(key: Key, names: Sequence[str]) -> str | None:

@@ -114,7 +114,7 @@ class Table:
         columns = [column for column in self.columns if column.name in row]
         live = ", ".join(f"live.{_quoted(column.name)}" for column in columns)
         wanted = ", ".join(_literal(row[column.name], column.type) for column in columns)
-        query = f"select count(*) from {self.quoted} as live where row({live}) operator(pg_catalog.*=) row({wanted})"
+        query = f"select count(*) from {self.quoted} as live where pg_catalog.record_image_eq(row({live}), row({wanted}))"
         cursor = connection.cursor(row_factory=tuple_row)
         found = cursor.execute(query.encode()).fetchone()
         assert found is not None
@@ -230,7 +230,7 @@ class _Part:
         wanted = ", ".join(_literal(self.steps[0].row[c.name], c.type) for c in columns)
         where = _both(
             f"(t.tableoid, t.ctid) in (select live.tableoid, live.ctid from {self._target} as live\n"
-            f"    where row({live}) operator(pg_catalog.*=) row({wanted}) limit {len(self.steps)})",
+            f"    where pg_catalog.record_image_eq(row({live}), row({wanted})) limit {len(self.steps)})",
             after,
         )
         if self.kind == "delete":

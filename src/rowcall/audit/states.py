@@ -148,4 +148,36 @@ class Question:
             )
         if self.emptied:
             return None
-        return None
+        return self._reach(connection) if key is None else self._reach_of(connection, key)
+
+    def _reach(self, connection: psycopg.Connection[Any]) -> str | None:
+        """What the log lacks of a whole table."""
+        of = {"relation": self.relation, **self.moment}
+        beginning = ask(connection, _QUERIES["beginning"], of)
+        if beginning and beginning[0][2]:
+            return f"The log does not reach back that far: it begins at {beginning[0][1]:%Y-%m-%d %H:%M:%S}."
+        if ask(connection, _QUERIES["has_baseline"], of)[0][0]:
+            return None
+        name = self.layouts.at(self.relation, None).table
+        return (
+            f"Rows that were in {name} before it was watched, and that nobody changed since, are not in the log:"
+            f' "rowcall watch {name} --baseline" records them from then on.'
+        )
+
+    def _reach_of(self, connection: psycopg.Connection[Any], key: str) -> str | None:
+        """What the log lacks of a row that was not found."""
+        first = ask(connection, _QUERIES["first_event"], {"relation": self.relation, "key": key})
+        name = f"{self.layouts.at(self.relation, None).table} {key}"
+        if first:
+            seq, was_there = first[0]
+            return (
+                f"The log does not reach back to what {name} was then: it was there before its first event, seq {seq}."
+                if was_there and not self._saw(connection, key)
+                else None
+            )
+        return None if self._reach(connection) is None else f"The log has no event of {name}, which may be older than it."
+
+    def _saw(self, connection: psycopg.Connection[Any], key: str) -> bool:
+        """Whether any event of a key is before the moment."""
+        of = {"relation": self.relation, "key": key, **self.moment}
+        return bool(ask(connection, _QUERIES["saw"], of)[0][0])
