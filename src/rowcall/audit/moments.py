@@ -42,25 +42,10 @@ class Point:
 
         :raises UsageError: for a time that PostgreSQL cannot read.
         """
-        [(floor,)] = ask(connection, _QUERIES["floor"])
-        return {"at": self._time(connection), "snapshot": self._checked(connection), "floor": floor}
-
-    def _time(self, connection: psycopg.Connection[Any]) -> Any:
-        """The time itself: "now" has to be one and the same in all queries."""
-        if self.at is None:
-            return None
-        return _read(connection, _QUERIES["time"], self.at)
-
-    def _checked(self, connection: psycopg.Connection[Any]) -> str | None:
-        if self.snapshot is not None:
-            _read(connection, _QUERIES["snapshot"], self.snapshot)
-        return self.snapshot
-
-
-def _read(connection: psycopg.Connection[Any], query: str, value: Any) -> Any:
-    try:
-        with connection.transaction():
-            [(read,)] = ask(connection, query, {"value": value})
-    except psycopg.DataError as error:
-        raise errors.UsageError(f"{error.diag.message_primary or error}: correct that option.") from error
-    return read
+        try:
+            with connection.transaction():
+                [row] = ask(connection, _QUERIES["moment"], {"at": self.at, "snapshot": self.snapshot})
+        except psycopg.DataError as error:
+            raise errors.UsageError(f"{error.diag.message_primary or error}: correct that option.") from error
+        at, snapshot, floor = row
+        return {"at": at, "snapshot": snapshot, "floor": floor}

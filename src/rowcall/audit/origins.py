@@ -57,7 +57,7 @@ def _is_backfill(event: Event) -> bool:
 def _emptied(connection: psycopg.Connection[Any], relation_id: int) -> int:
     """The last event at which the whole table was emptied."""
     always = {"relation": relation_id, "at": None, "snapshot": None, "floor": 0}
-    [(seq, _)] = ask(connection, _QUERIES["emptied"], always)
+    [(seq, _, _)] = ask(connection, _QUERIES["emptied"], always)
     return int(seq)
 
 

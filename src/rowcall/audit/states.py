@@ -9,16 +9,21 @@ from typing import Any
 
 import psycopg
 
+from psycopg.rows import TupleRow
+
 from rowcall import resources
 from rowcall.audit.connection import ask, opened
 from rowcall.audit.filters import Moment
-from rowcall.audit.keys import Key, key_json, key_names, load_layouts, relation
+from rowcall.audit.keys import Key, key_json, load_layouts, relation
 from rowcall.audit.moments import Point
 from rowcall.event import Layout, Row
 from rowcall.postgres import connection as connections
 from rowcall.postgres.layouts import Layouts
 
 _QUERIES = resources.queries("states")
+
+#: Rows that are fetched at a time.
+_SLICE = 5000
 
 
 @dataclass(frozen=True)
@@ -119,10 +124,9 @@ class Question:
     @classmethod
     def of(cls, connection: psycopg.Connection[Any], layouts: Layouts, relation_id: int, point: Point) -> Question:
         moment = point.parameters(connection)
-        of = {"relation": relation_id}
-        [(emptied, blurred)] = ask(connection, _QUERIES["emptied"], {**of, **moment})
-        [(deferrable,)] = ask(connection, _QUERIES["deferrable"], of)
-        keyed = bool(key_names(connection, relation_id))
+        [row] = ask(connection, _QUERIES["emptied"], {"relation": relation_id, **moment})
+        emptied, blurred, deferrable = row
+        keyed = bool(layouts.at(relation_id, None).key)
         return cls(layouts, relation_id, keyed, deferrable, emptied, max(blurred or 0, emptied), moment)
 
     def states(self, connection: psycopg.Connection[Any], key: str | None = None) -> Iterator[State]:
@@ -134,10 +138,27 @@ class Question:
             "deferrable": self.deferrable,
             **self.moment,
         }
-        query = _QUERIES["table_states" if self.keyed else "bag_states"]
-        rows = connections.stream(connection, query, parameters) if key is None else ask(connection, query, parameters)
+        if self.keyed:
+            rows = self._after(connection, parameters)
+        elif key is None:
+            rows = connections.stream(connection, _QUERIES["bag_states"], parameters)
+        else:
+            rows = iter(ask(connection, _QUERIES["bag_states"], parameters))
         for seq, raw_key, raw_row in rows:
             yield State(seq, self.layouts.at(self.relation, seq), raw_key, raw_row)
+
+    def _after(self, connection: psycopg.Connection[Any], parameters: dict[str, Any]) -> Iterator[TupleRow]:
+        """What the last events left, a slice at a time: only the places of those are kept.
+
+        Not one query with a cursor, which PostgreSQL never runs in parallel. The log does not change in between.
+        """
+        with connection.transaction(force_rollback=True):
+            ask(connection, _QUERIES["settings"])
+            [(seqs,)] = ask(connection, _QUERIES["last_events"], parameters)
+        for start in range(0, len(seqs), _SLICE):
+            yield from ask(
+                connection, _QUERIES["states_after"], {"seqs": seqs[start : start + _SLICE], "at": self.moment["at"]}
+            )
 
     def incomplete(self, connection: psycopg.Connection[Any], key: str | None = None) -> str | None:
         """Why rows may be missing in the answer, or the one with this key; None where the log reaches back far enough."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from rowcall.audit import Filter, Transaction, log, transaction
@@ -48,10 +49,12 @@ def show_transaction(
 
 
 def _summarise(found: Transaction) -> None:
-    console = Console()
+    summary = Table.grid(padding=(0, 2, 0, 0))
     for name, value in _said(found).items():
         if value:
-            console.print(Text.assemble((f"{name:<12}", "bold"), value))
+            summary.add_row(Text(name, "bold"), Text(value))
+    console = Console()
+    console.print(summary)
     console.print()
 
 

@@ -57,7 +57,7 @@ def run_undo(
     if done.transaction is None:
         print("There is nothing to change: the rows are as they were.")
     else:
-        print(f"{_named(done)} undone by transaction {done.transaction}.".capitalize())
+        print(f"{_named(done)} undone by transaction {done.transaction}.")
 
 
 def _attempt(connection: psycopg.Connection[Any], format: Format | None, **asked: Any) -> Undoing:

@@ -229,6 +229,8 @@ def stream(connection: psycopg.Connection[Any], query: str, parameters: dict[str
     ):
         for kind, loader in _RAW:
             cursor.adapters.register_loader(kind, loader)
+        # Without statistics of new partitions, plans look dear enough to be compiled, for a second each time.
+        connection.execute("set local jit = off")
         try:
             cursor.execute(query, parameters, binary=True)
         except psycopg.DataError as error:
