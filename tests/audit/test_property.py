@@ -42,7 +42,7 @@ IDS = st.integers(1, 4)
 VALUES = st.sampled_from(["null", "''", "'a'", "'B'", "'ä\"\\'"])
 NUMBERS = st.sampled_from(["null", "1", "1.0", "1.00", "-0.5", "'NaN'"])
 # Not JSON null, which a copy that is read by psycopg does not tell from SQL's.
-DOCUMENTS = st.sampled_from(["null", "'\\"null\\"'", "' {\"a\" : 1, \"a\": 2}'", "'[1.0]'"])
+DOCUMENTS = st.sampled_from(["null", "'0'", '\' {"a" : 1, "a": 2}\'', "'[1.0]'"])
 FLOATS = st.sampled_from(["null", "0", "'-0'", "'0.1'"])
 
 
@@ -70,7 +70,9 @@ CHANGES = st.one_of(
     of("update parent set id = {1} where id = {0}", IDS, IDS),
     of("delete from parent where id = {}", IDS),
     of("insert into child (parent, tags) select id, array[{1}] from parent where id = {0}", IDS, VALUES),
-    of("update child set parent = (select max(id) from parent), tags = array[{1}, 'x'] where parent = {0}", IDS, VALUES),
+    of(
+        "update child set parent = (select max(id) from parent), tags = array[{1}, 'x'] where parent = {0}", IDS, VALUES
+    ),
     of("delete from child where parent = {}", IDS),
     of("insert into split values ({}, {}) on conflict do nothing", IDS, VALUES),
     of("update split set id = {1}, v = {2} where id = {0}", IDS, IDS, VALUES),
@@ -148,13 +150,13 @@ def check_rows(connection: Database, at: Any, copy: dict[str, Contents]) -> None
         found: Contents = Counter()
         for key in range(-1, 8):
             found.update(told(state.row) for state in audit.as_of(connection, table, key, at=at))
-        expected = Counter({row: n for row, n in copy[table].items() if any(f"('id', {k})" in row for k in range(-1, 8))})
+        expected = Counter(
+            {row: n for row, n in copy[table].items() if any(f"('id', {k})" in row for k in range(-1, 8))}
+        )
         assert found == expected, table
 
 
-def check_difference(
-    connection: Database, table: str, before: Contents, after: Contents, **moments: Any
-) -> None:
+def check_difference(connection: Database, table: str, before: Contents, after: Contents, **moments: Any) -> None:
     found = list(audit.diff(connection, table, **moments))
     assert Counter(told(difference.old) for difference in found if difference.old is not None) == before - after, table
     assert Counter(told(difference.new) for difference in found if difference.new is not None) == after - before, table
@@ -213,9 +215,7 @@ def seen(connection: Database) -> tuple[str, dict[str, Contents]]:
 
 @bounded
 @given(start=st.lists(CHANGES, max_size=10), changes=st.lists(CHANGES, min_size=1, max_size=8))
-def test_an_undone_transaction_is_as_if_it_never_was(
-    database: Database, start: list[str], changes: list[str]
-) -> None:
+def test_an_undone_transaction_is_as_if_it_never_was(database: Database, start: list[str], changes: list[str]) -> None:
     attempt_all(database, start)
     before = everything(database)
     xid = transaction_of(database, changes)

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import psycopg
-
 from psycopg.rows import TupleRow
 
 from rowcall import resources
