@@ -45,6 +45,7 @@ FUNCTIONS = (
     "old_value_v1",
     "old_image_v1",
     "row_expression_v1",
+    "literals_v1",
     "settings_clause_v1",
     "difference_v1",
     "fallback_context_v1",

@@ -8,19 +8,28 @@ order by dropped_at is not null, oid = coalesce(to_regclass(%(quoted)s)::oid, 0)
 limit 1;
 
 -- name: log
--- Events, oldest first, filtered by everything that is not null; with a limit the newest ones.
+-- Events, oldest first, filtered by everything that is not null; with a limit the newest ones. A condition whose parameter is null is
+-- gone before the query is planned. A value is compared as text, before the event and after it.
 select * from (
   select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context
   from rowcall.event
   where (%(relations)s::integer[] is null or relation = any (%(relations)s::integer[]))
-    and (%(key)s::jsonb is null or key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
-    and (%(actor)s::text is null or actor = %(actor)s)
+    and (%(key_part)s::jsonb is null or key @> %(key_part)s::jsonb or next_key @> %(key_part)s::jsonb)
+    and (not %(key_whole)s or key = %(key_part)s::jsonb or next_key = %(key_part)s::jsonb)
+    and (%(actor)s::text is null
+      or actor = %(actor)s::text and (octet_length(%(actor)s::text) > 1000 or octet_length(actor) <= 1000))
+    and (%(role)s::text is null or db_user = %(role)s or db_role = %(role)s)
     and (%(operation)s::rowcall.operation is null or operation = %(operation)s::rowcall.operation)
     and (%(column)s::text is null or (operation = 'update' and old::jsonb ? %(column)s))
+    and (%(values)s::jsonb is null or not exists (
+      select from jsonb_each_text(%(values)s::jsonb) as wanted
+      where not coalesce(json_typeof(new -> wanted.key) is not null and new ->> wanted.key is not distinct from wanted.value, false)
+        and not coalesce(json_typeof(old -> wanted.key) is not null and old ->> wanted.key is not distinct from wanted.value, false)))
     and (%(since)s::timestamptz is null or at >= %(since)s::timestamptz)
     and (%(until)s::timestamptz is null or at < %(until)s::timestamptz)
     and (%(transaction)s::xid8 is null or xid = %(transaction)s::xid8)
     and (%(context)s::jsonb is null or context @> %(context)s::jsonb)
+    and (%(context_keys)s::text[] is null or context ?& %(context_keys)s::text[])
   order by seq desc limit %(limit)s
 ) as newest
 order by seq;
@@ -33,7 +42,8 @@ select array_agg(id) from rowcall.relation where schema_name like %(schema)s and
 select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
   case when next_key = %(key)s::jsonb then key end as earlier_key
 from rowcall.event
-where relation = %(relation)s and (key = %(key)s::jsonb or next_key = %(key)s::jsonb) and seq < %(before)s
+where relation = %(relation)s and (key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
+  and (key = %(key)s::jsonb or next_key = %(key)s::jsonb) and seq < %(before)s
 order by seq;
 
 -- name: key_types
@@ -96,3 +106,19 @@ from (
   order by at desc, id desc limit %(limit)s
 ) as newest
 order by at, id;
+
+-- name: transaction
+-- What one transaction did; nulls where the log has nothing of it.
+select count(*), min(seq), max(seq), min(at), max(at),
+  array_agg(distinct actor) filter (where actor is not null), array_agg(distinct db_user), array_agg(distinct db_role) filter (where db_role is not null),
+  array_agg(distinct application_name) filter (where application_name is not null),
+  coalesce(jsonb_agg(distinct context) filter (where context is not null), '[]')
+from rowcall.event where xid = %(transaction)s::xid8;
+
+-- name: transaction_tables
+-- Its tables and operations, in the order in which it came to them.
+select r.schema_name || '.' || r.table_name, e.operation::text, count(*)
+from rowcall.event as e join rowcall.relation as r on r.id = e.relation
+where e.xid = %(transaction)s::xid8
+group by r.id, e.operation
+order by min(e.seq);

@@ -34,6 +34,8 @@ create table rowcall.event (
 
 create index event_seq_index on rowcall.event (seq);
 create index event_xid_index on rowcall.event (xid);
+-- What nearly no event is in: where a table was emptied.
+create index event_truncate_index on rowcall.event (relation, seq) where operation = 'truncate';
 
 grant insert on rowcall.event to rowcall_capture;
 grant usage on sequence rowcall.event_seq to rowcall_capture;

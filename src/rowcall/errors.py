@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class RowcallError(Exception):
     """Base of all errors of Rowcall. The message is a sentence that says what to do next."""
@@ -65,6 +68,25 @@ class Drift(RowcallError):
     """The database's triggers differ from what the app declares."""
 
     exit_code = 1
+
+
+class NotInLog(RowcallError):
+    """What was asked for is not in the log."""
+
+    exit_code = 1
+
+
+class UndoConflict(RowcallError):
+    """Changes cannot be taken back as they are; nothing was changed.
+
+    :ivar conflicts: what stands in the way, see :class:`rowcall.audit.Conflict`.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, conflicts: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.conflicts = tuple(conflicts)
 
 
 class Reject(Exception):

@@ -142,11 +142,15 @@ def _whole(value: bytes, text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns and the key of a table at the time of an event."""
+    """The columns and the key of a table at the time of an event.
+
+    :ivar redacted: the columns of which there are hashes only.
+    """
 
     table: str
     decoders: Mapping[str, Decoder]
     key: tuple[str, ...]
+    redacted: frozenset[str] = frozenset()
 
     def row(self, raw: bytes) -> Row:
         """An image's JSON as a dict of Python values."""

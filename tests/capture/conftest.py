@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from rowcall import embedded
-from rowcall.audit import history
+from rowcall.audit import Filter, history
 from rowcall.event import Event
 from rowcall.migrate import upgrade
 from tests.capture import kinds
@@ -58,7 +58,7 @@ class Place:
 
     def events(self, table: str = "t") -> list[Event]:
         """The events of a table of this schema, in order, as a handler would get them."""
-        return list(history.log(self.connection, history.Filter(table=f'"{self.schema}".{table}')))
+        return list(history.log(self.connection, Filter(table=f'"{self.schema}".{table}')))
 
     def log(self, table: str = "t") -> list[tuple[str, Any, Any]]:
         """The events of a table in short: operation, whole old row, new row."""

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rowcall import errors
-from rowcall.audit import history
+from rowcall.audit import Filter, history
 from rowcall.demo.chinook import loading, replay
 from rowcall.demo.chinook.app import TABLES, app, keep_revenue
 from rowcall.demo.chinook.day import HOURS, Day
@@ -144,7 +144,7 @@ def test_the_revenue_needs_no_order_between_rows(shop: psycopg.Connection[Any]) 
 
 
 def log(connection: psycopg.Connection[Any], table: str | None = None) -> list[Event]:
-    return list(history.log(connection, history.Filter(table=table)))
+    return list(history.log(connection, Filter(table=table)))
 
 
 def last_seq(connection: psycopg.Connection[Any]) -> int:

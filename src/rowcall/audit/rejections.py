@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 
 from rowcall import errors, resources
-from rowcall.audit.history import key_json, relations
+from rowcall.audit.keys import key_json, relations
 from rowcall.postgres import connection as connections
 
 _QUERIES = resources.queries("audit")

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from rowcall import errors
-from rowcall.audit import history
+from rowcall.audit import Filter, history
 from rowcall.cli.history import show_events, show_history
 from rowcall.cli.options import DsnOption, connect
 from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, chosen, show
@@ -42,12 +42,20 @@ def log(
     table: TableOption = None,
     key: KeyOption = None,
     actor: ActorOption = None,
+    role: Annotated[str | None, typer.Option("--role", help="A database role: who logged in, or acted as it.")] = None,
     operation: OperationOption = None,
     column: Annotated[str | None, typer.Option("--column", help="Updates that changed this column.")] = None,
+    value: Annotated[
+        list[str] | None,
+        typer.Option("--value", metavar="COLUMN=VALUE", help="What a column was before or after; repeatable."),
+    ] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     transaction: TransactionOption = None,
-    context: ContextOption = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option("--context", metavar="KEY[=VALUE]", help="What the context says, or has at all; repeatable."),
+    ] = None,
     limit: LimitOption = None,
     format: FormatOption = None,
 ) -> None:
@@ -55,16 +63,19 @@ def log(
 
     Example: rowcall audit log --table users --column email --since yesterday
     """
-    wanted = history.Filter(
+    wanted = Filter(
         table=table,
         key=key,
         actor=actor,
+        role=role,
         operation=operation_of(operation),
         column=column,
+        values=dict(_pair("--value", "COLUMN=VALUE", pair) for pair in value or []),
         since=since,
         until=until,
         transaction=transaction,
-        context=context_of(context or []),
+        context=context_of([pair for pair in context or [] if "=" in pair]),
+        context_keys=[pair for pair in context or [] if "=" not in pair],
         limit=limit_of(limit, format),
     )
     # Closed before the connection, should whoever reads our output have had enough.
@@ -72,7 +83,7 @@ def log(
         if chosen(format) is Format.TABLE:
             show_events(limited(events, limit))
         else:
-            show(_rows(events), EVENT_COLUMNS, format)
+            show(rows_of(events), EVENT_COLUMNS, format)
 
 
 @commands.command()
@@ -91,7 +102,7 @@ def row(
         if chosen(format) is Format.TABLE:
             show_history(Console(), events)
         else:
-            show(_rows(events), EVENT_COLUMNS, format)
+            show(rows_of(events), EVENT_COLUMNS, format)
 
 
 def limit_of(given: int | None, form: Format | None) -> int | None:
@@ -108,7 +119,7 @@ def limited(rows: Iterable[_T], given: int | None) -> list[_T]:
     return found[-TERMINAL_LIMIT:]
 
 
-def _rows(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
+def rows_of(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
     for event in events:
         yield {
             "seq": event.seq,
@@ -154,11 +165,16 @@ def context_of(pairs: list[str]) -> dict[str, Any]:
     """
     context = {}
     for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator:
-            raise errors.UsageError(f"--context {pair}: write KEY=VALUE.")
+        name, value = _pair("--context", "KEY=VALUE", pair)
         try:
             context[name] = msgspec.json.decode(value)
         except msgspec.DecodeError:
             context[name] = value
     return context
+
+
+def _pair(option: str, form: str, given: str) -> tuple[str, str]:
+    name, separator, value = given.partition("=")
+    if not separator or not name:
+        raise errors.UsageError(f"{option} {given}: write {form}.")
+    return name, value

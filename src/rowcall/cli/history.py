@@ -1,13 +1,14 @@
-"""Events as a person reads them: one row's history at length, many rows' events a line each."""
+"""Events and rows as a person reads them: one at length, many a line each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from rowcall.audit import Difference, Origin, State
 from rowcall.cli.output import fitted, print_table
 from rowcall.event import Event
 
@@ -41,7 +42,7 @@ def _line(event: Event) -> list[Text]:
 
 def _short_key(event: Event) -> str:
     """The key's values alone: the table says what they are."""
-    return ",".join(str(value)[:_LONGEST_VALUE] for value in event.key.values())
+    return _values(event.key)
 
 
 def show_history(console: Console, events: Sequence[Event]) -> None:
@@ -66,14 +67,75 @@ def show_history(console: Console, events: Sequence[Event]) -> None:
             console.print(Text(f"    {difference}"))
 
 
+def show_states(states: Sequence[State], *, at_length: bool) -> None:
+    """Print rows as they were: a line each, or at length, a column a line."""
+    if at_length and states:
+        for state in states:
+            for name, value in state.row.items():
+                Console().print(Text(f"{name}: {said(value)}"))
+        return
+    lines = [[Text(_values(state.key)), Text("; ".join(_valued(state.row))[: 20 * _LONGEST_VALUE])] for state in states]
+    print_table(fitted(("key", "row"), lines, (1 / 3, None), stretched=1))
+
+
+_DIFFERENCE_MARKS = {"added": "insert", "changed": "update", "removed": "delete"}
+
+
+def show_difference(console: Console, difference: Difference) -> None:
+    """Print a row that differs, with what differs."""
+    mark, color = _MARKS[_DIFFERENCE_MARKS[difference.kind]]
+    key = ", ".join(f"{name}={value}" for name, value in difference.key.items())
+    console.print(Text.assemble((f"{mark} ", f"bold {color}"), f"{difference.kind} {difference.table} {key}"))
+    old, new = difference.old or {}, difference.new or {}
+    lines = (
+        [f"{name}: {said(old.get(name))} → {said(new.get(name))}" for name in difference.changed]
+        if difference.kind == "changed"
+        else _valued(new or old)
+    )
+    for line in lines:
+        console.print(Text(f"    {line}"))
+
+
+def show_origins(origins: Sequence[Origin]) -> None:
+    """Print the columns of a row a line each: value, when it was set, by whom, by which event."""
+    lines = [
+        [Text(origin.column, "bold"), Text(said(origin.value)[: 2 * _LONGEST_VALUE]), *_setter(origin.event)]
+        for origin in origins
+    ]
+    print_table(
+        fitted(
+            ("column", "value", "set", "by", "seq", "transaction"),
+            lines,
+            (1 / 4, None, None, 1 / 6, None, None),
+            stretched=1,
+        )
+    )
+
+
+def _setter(event: Event | None) -> list[Text]:
+    if event is None:
+        return [Text("before the log", "dim"), Text(""), Text(""), Text("")]
+    at = Text(event.at.strftime("%Y-%m-%d %H:%M:%S"), "dim")
+    return [at, Text(event.actor or ""), Text(str(event.seq)), Text(str(event.xid))]
+
+
+def _valued(row: Mapping[str, Any]) -> list[str]:
+    return [f"{name}: {said(value)}" for name, value in row.items() if value is not None]
+
+
+def _values(key: Mapping[str, Any]) -> str:
+    return ",".join(str(value)[:_LONGEST_VALUE] for value in key.values())
+
+
 def _differences(event: Event) -> list[str]:
     if event.operation == "update" and event.old is not None and event.new is not None:
-        return [f"{name}: {_said(event.old[name])} → {_said(event.new.get(name))}" for name in event.changed]
+        return [f"{name}: {said(event.old[name])} → {said(event.new.get(name))}" for name in event.changed]
     image = event.new if event.new is not None else event.old
-    return [f"{name}: {_said(value)}" for name, value in (image or {}).items() if value is not None]
+    return _valued(image or {})
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A value, in quotes where it is a text."""
     if value is None:
         return "null"
     return repr(value) if isinstance(value, str) else str(value)

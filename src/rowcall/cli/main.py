@@ -15,9 +15,12 @@ import typer
 import rowcall
 from rowcall import errors
 from rowcall.cli import (
+    as_of,
     audit,
     bench,
+    blame,
     demo,
+    diff,
     doctor,
     listen,
     migrate,
@@ -27,6 +30,8 @@ from rowcall.cli import (
     rules,
     status,
     subscriptions,
+    transaction,
+    undo,
     watches,
 )
 from rowcall.postgres.connection import told_by_server
@@ -69,6 +74,8 @@ replay.register(app)
 app.add_typer(subscriptions.commands, name="subscriptions")
 doctor.register(app)
 app.add_typer(rules.commands, name="rules")
+for question in (transaction, as_of, diff, blame, undo):
+    question.register(audit.commands)
 app.add_typer(audit.commands, name="audit")
 rejections.register(audit.commands)
 app.add_typer(bench.commands, name="bench")

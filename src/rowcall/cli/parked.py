@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rowcall import errors
-from rowcall.audit import history
+from rowcall.audit import keys
 from rowcall.cli.options import DsnOption, YesOption, confirmed, connect
 from rowcall.cli.output import (
     TERMINAL_LIMIT,
@@ -160,8 +160,8 @@ def retry(
 
 
 def _key(connection: psycopg.Connection[Any], table: str, key: str) -> events.RowKey:
-    relation = history.relation(connection, table)
-    return events.RowKey(relation, history.key_json(connection, relation, key))
+    relation = keys.relation(connection, table)
+    return events.RowKey(relation, keys.key_json(connection, relation, key))
 
 
 def skip(

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from rowcall import errors, settings
-from rowcall.audit import history
+from rowcall.audit import keys
 from rowcall.cli.options import DsnOption, YesOption, confirmed, connect, load_app
 from rowcall.cli.output import event_name, grid, print_table
 from rowcall.handler import AfterHandler
@@ -73,7 +73,7 @@ def _rehearse(connection: psycopg.Connection[Any], name: str, target: str, start
     of = subscriptions.find(connection, name)
     again = stages.stretch(connection, start)
     topic = tables.subjects(connection, app).topics[name]
-    layouts = history.load_layouts(connection)
+    layouts = keys.load_layouts(connection)
     rows = stages.history(connection, of, again, topic, handler.selector)
     report = asyncio.run(rehearsal.rehearse(handler, dsn, map(layouts.event, rows)))
     _print(name, report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -35,6 +36,9 @@ class RawJsonbBinary(Loader):
     def load(self, data: Any) -> bytes:
         return bytes(data)[1:]
 
+
+#: Numbers for the names of cursors: one stream may be read while another one is.
+_STREAMS = count(1)
 
 _RAW = (("json", RawJson), ("json", RawJsonBinary), ("jsonb", RawJson), ("jsonb", RawJsonbBinary))
 
@@ -214,13 +218,21 @@ async def settle_async(connection: psycopg.AsyncConnection[Any]) -> None:
 def stream(connection: psycopg.Connection[Any], query: str, parameters: dict[str, Any]) -> Iterator[TupleRow]:
     """Rows as the server makes them, in a snapshot of their own; json values as bytes.
 
+    In the binary format, so that times are read rightly whatever the session writes dates like.
+
     :raises UsageError: for a parameter that the server cannot read, such as a time.
     """
-    with connection.transaction(), connection.cursor(name="rowcall_stream") as cursor:
+    name = f"rowcall_stream_{next(_STREAMS)}"
+    with (
+        connection.transaction(),
+        connection.cursor(name=name, row_factory=tuple_row) as cursor,
+    ):
         for kind, loader in _RAW:
             cursor.adapters.register_loader(kind, loader)
+        # Without statistics of new partitions, plans look dear enough to be compiled, for a second each time.
+        connection.execute("set local jit = off")
         try:
-            cursor.execute(query, parameters)
+            cursor.execute(query, parameters, binary=True)
         except psycopg.DataError as error:
             raise errors.UsageError(f"{error.diag.message_primary or error}: correct that option.") from error
         yield from cursor

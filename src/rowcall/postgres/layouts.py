@@ -32,12 +32,13 @@ class Layouts:
         self._since.clear()
         self._layouts.clear()
         for relation, schema, table, since, columns, key in rows:
+            described = msgspec.json.decode(columns)
+            redacted = frozenset(column["name"] for column in described if column["redacted"])
             decoders = {
-                column["name"]: decoder("text" if column["redacted"] else column["type"])
-                for column in msgspec.json.decode(columns)
+                column["name"]: decoder("text" if column["redacted"] else column["type"]) for column in described
             }
             self._since.setdefault(relation, []).append(since)
-            self._layouts.setdefault(relation, []).append(Layout(f"{schema}.{table}", decoders, tuple(key)))
+            self._layouts.setdefault(relation, []).append(Layout(f"{schema}.{table}", decoders, tuple(key), redacted))
         self.mark = mark
 
     def at(self, relation: int, seq: int | None) -> Layout:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
@@ -29,6 +31,16 @@ def connection_of(subject: Any) -> psycopg.Connection[Any]:
     if not isinstance(driver, psycopg.Connection):
         raise _refused(driver)
     return driver
+
+
+@contextmanager
+def connection_from(subject: Any) -> Iterator[psycopg.Connection[Any]]:
+    """As :func:`connection_of`; of an engine, a connection of its own and a transaction that is committed at the end."""
+    if isinstance(subject, Engine):
+        with subject.begin() as connection:
+            yield connection_of(connection)
+    else:
+        yield connection_of(subject)
 
 
 async def async_connection_of(subject: Any) -> psycopg.AsyncConnection[Any]:

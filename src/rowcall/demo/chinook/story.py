@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from rowcall.audit import history
+from rowcall.audit import Filter, history
 from rowcall.demo import place
 from rowcall.demo.chinook import loading, replay
 from rowcall.demo.chinook.app import NOWHERE, TABLES
@@ -148,7 +148,7 @@ class _Story:
     def _replay(self) -> None:
         replay.empty_copies(self._connection, TABLES, _COPY)
         with psycopg.connect(self._dsn) as reading:
-            events = history.log(reading, history.Filter())
+            events = history.log(reading, Filter())
             number = replay.replay(self._connection, events, _COPY)
         self._screen.say("replay", f"{number:,} events onto empty tables")
 
