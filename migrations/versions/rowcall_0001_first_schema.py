@@ -86,6 +86,7 @@ FUNCTIONS = (
     "configure_gate_v1",
     "partitions_v1",
     "extend_partitions_v1",
+    "merge_index_v1",
     "follow_ddl_v1",
     "backfill_v1",
     "reanchor_v1",

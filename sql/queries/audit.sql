@@ -14,7 +14,8 @@ select * from (
   from rowcall.event
   where (%(relations)s::integer[] is null or relation = any (%(relations)s::integer[]))
     and (%(key)s::jsonb is null or key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
-    and (%(actor)s::text is null or actor = %(actor)s)
+    and (%(actor)s::text is null
+      or actor = %(actor)s::text and (octet_length(%(actor)s::text) > 1000 or octet_length(actor) <= 1000))
     and (%(operation)s::rowcall.operation is null or operation = %(operation)s::rowcall.operation)
     and (%(column)s::text is null or (operation = 'update' and old::jsonb ? %(column)s))
     and (%(since)s::timestamptz is null or at >= %(since)s::timestamptz)
@@ -33,7 +34,8 @@ select array_agg(id) from rowcall.relation where schema_name like %(schema)s and
 select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
   case when next_key = %(key)s::jsonb then key end as earlier_key
 from rowcall.event
-where relation = %(relation)s and (key = %(key)s::jsonb or next_key = %(key)s::jsonb) and seq < %(before)s
+where relation = %(relation)s and (key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
+  and (key = %(key)s::jsonb or next_key = %(key)s::jsonb) and seq < %(before)s
 order by seq;
 
 -- name: key_types

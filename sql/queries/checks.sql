@@ -166,12 +166,12 @@ select current_setting('max_prepared_transactions')::integer;
 
 -- name: room
 -- Sessions that can still connect: to the server, and to this database where it has a limit of its own. How many a listener of
--- all subscriptions needs: its reader, its doorbell, two of the gate, and one for each of them.
+-- all subscriptions needs: its reader, its doorbell, the log's, two of the gate, and one for each of them.
 select
   current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
     - coalesce(current_setting('reserved_connections', true), '0')::integer - u.everywhere,
   case when d.datconnlimit >= 0 then d.datconnlimit - u.here end,
-  4 + (select count(*) from rowcall.subscription), quote_ident(d.datname)
+  5 + (select count(*) from rowcall.subscription), quote_ident(d.datname)
 from pg_database as d
 cross join (
   select sum(numbackends) as everywhere, sum(numbackends) filter (where datname = current_database()) as here

@@ -25,15 +25,29 @@ create table rowcall.event (
   next_key jsonb,
   old json,
   new json,
-  actor text,
+  actor text collate "C",
   context jsonb,
   db_user text not null,
   db_role text,
   application_name text
 ) partition by range (at);
 
+-- Every index is paid by every write, so here is what serves the readers at least cost; src/rowcall/bench/README.md has the figures.
+--   seq, xid  the listener's way through the log: they grow at their ends only
+--   key, next_key  one row's history: predicate "key @> K or next_key @> K", and "key = K or next_key = K" to be exact. A btree on a
+--     hash of the key is written at a random place for each event, +20 to +40 % for statements over many rows, and its expression is made
+--     ready anew in each transaction. GIN keeps what is new in a list at its end and merges it in bulk: the listener does, outside of
+--     writers' transactions, see merge_index_v1, else autovacuum. At 2 MB of the list, some 100,000 events that readers go through in 4 ms, a
+--     writer does, in 0.2 s. No key is too long for it.
+--   actor  one actor's newest events; writers without an actor pay nothing. An actor too long for an index must not fail a
+--     write: predicate "actor = A and (octet_length(A) > 1000 or octet_length(actor) <= 1000)".
+-- There is none on relation, as most logs are of few tables, nor on at, the partition's bounds.
 create index event_seq_index on rowcall.event (seq);
 create index event_xid_index on rowcall.event (xid);
+create index event_key_index on rowcall.event using gin (key jsonb_path_ops) with (gin_pending_list_limit = 2048);
+create index event_next_key_index on rowcall.event using gin (next_key jsonb_path_ops) with (gin_pending_list_limit = 2048)
+  where next_key is not null;
+create index event_actor_index on rowcall.event (actor, seq) where octet_length(actor) <= 1000;
 
 grant insert on rowcall.event to rowcall_capture;
 grant usage on sequence rowcall.event_seq to rowcall_capture;
