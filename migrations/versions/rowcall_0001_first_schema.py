@@ -17,6 +17,7 @@ TABLES = (
     "watch_v1",
     "subscription_v1",
     "backfill_v1",
+    "baseline_v1",
     "gate_v1",
 )
 
@@ -89,6 +90,8 @@ FUNCTIONS = (
     "merge_index_v1",
     "follow_ddl_v1",
     "backfill_v1",
+    "check_v1",
+    "baseline_v1",
     "reanchor_v1",
     "lock_down_v1",
 )

@@ -85,6 +85,24 @@ def delivery(
         console.print(_table(bench.run(), [*READERS, *WOKEN], FLOORS))
 
 
+@commands.command()
+def audit(
+    events: Annotated[int, typer.Option(min=1000, help="Length of the log.")] = 2_000_000,
+    rows: Annotated[int, typer.Option(min=100, help="Rows of the table.")] = 100_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often what reads the whole log is asked.")] = 3,
+) -> None:
+    """How soon a log of four months answers: one row, one actor, one hour, and whether it holds the table as it is.
+
+    Example: rowcall bench audit --events 200000 --rows 10000
+    """
+    from rowcall.bench.audit import AuditBench
+
+    console = Console()
+    with embedded.Server(fsync=False, settings=_SETTINGS) as server:
+        bench = AuditBench(server, events=events, rows=rows, rounds=rounds, report=console.print)
+        console.print(_table(bench.run(), ["rowcall"], ()))
+
+
 def _known(names: list[str], known: tuple[str, ...]) -> list[str]:
     unknown = sorted(set(names) - set(known))
     if unknown:
