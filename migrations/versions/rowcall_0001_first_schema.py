@@ -18,6 +18,7 @@ TABLES = (
     "subscription_v1",
     "backfill_v1",
     "baseline_v1",
+    "pruned_v1",
     "gate_v1",
 )
 
@@ -88,11 +89,13 @@ FUNCTIONS = (
     "partitions_v1",
     "extend_partitions_v1",
     "merge_index_v1",
+    "prune_v1",
     "follow_ddl_v1",
     "backfill_v1",
     "check_v1",
     "baseline_v1",
     "reanchor_v1",
+    "grant_v1",
     "lock_down_v1",
 )
 

@@ -18,9 +18,9 @@ begin
 end $$;
 
 -- name: fill
--- An insert of each row, then updates in a random order; by 200 actors, 100 events a transaction of another number each.
+-- An insert of each row, then updates in another order; by 200 actors.
 insert into rowcall.event (seq, xid, at, relation, operation, key, old, new, actor, db_user)
-select n, (%(first_xid)s + n / 100)::text::xid8,
+select n, pg_current_xact_id(),
   now() - interval '90 days' + n * (interval '90 days' / %(events)s),
   r.id, case when n <= %(rows)s then 'insert'::rowcall.operation else 'update'::rowcall.operation end,
   jsonb_build_object('id', e.id),

@@ -73,6 +73,12 @@ class HeldBack(RowcallError):
     exit_code = 1
 
 
+class DamagedArchive(RowcallError):
+    """An archived part of the log is not what its manifest says."""
+
+    exit_code = 1
+
+
 class Drift(RowcallError):
     """The database's triggers differ from what the app declares."""
 

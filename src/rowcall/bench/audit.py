@@ -70,13 +70,11 @@ class AuditBench:
         connection.execute("set session_replication_role = replica")
         connection.execute(_PIECES["rows"], {"rows": self._rows, "events": self._events})
         connection.execute("set session_replication_role = origin")
-        row = connection.execute("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint").fetchone()
-        assert row is not None
         for since in range(1, self._events + 1, _CHUNK):
             until = min(self._events, since + _CHUNK - 1)
             self._report(f"filling the log: {until:,} of {self._events:,} events")
-            span = {"since": since, "until": until, "first_xid": row[0] - self._events // 100}
-            connection.execute(_PIECES["fill"], span | {"rows": self._rows, "events": self._events})
+            span = {"since": since, "until": until, "rows": self._rows, "events": self._events}
+            connection.execute(_PIECES["fill"], span)
         connection.execute("select setval('rowcall.event_seq', %s)", (self._events,))
         connection.execute("select rowcall.merge_index_v1()")
         connection.execute("vacuum (analyze)")

@@ -20,9 +20,11 @@ from rowcall.cli import (
     check,
     demo,
     doctor,
+    grants,
     listen,
     migrate,
     parked,
+    prune,
     replay,
     status,
     subscriptions,
@@ -65,8 +67,10 @@ listen.register(app)
 status.register(app)
 parked.register(app)
 replay.register(app)
+prune.register(app)
 app.add_typer(subscriptions.commands, name="subscriptions")
 doctor.register(app)
+grants.register(app)
 check.register(audit.commands)
 app.add_typer(audit.commands, name="audit")
 app.add_typer(bench.commands, name="bench")
