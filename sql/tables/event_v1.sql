@@ -41,6 +41,7 @@ create table rowcall.event (
 --     writer does, in 0.2 s. No key is too long for it.
 --   actor  one actor's newest events; writers without an actor pay nothing. An actor too long for an index must not fail a
 --     write: predicate "actor = A and (octet_length(A) > 1000 or octet_length(actor) <= 1000)".
+--   truncates  where a table was emptied, which whoever asks how it was has to know
 -- There is none on relation, as most logs are of few tables, nor on at, the partition's bounds.
 create index event_seq_index on rowcall.event (seq);
 create index event_xid_index on rowcall.event (xid);
@@ -48,6 +49,7 @@ create index event_key_index on rowcall.event using gin (key jsonb_path_ops) wit
 create index event_next_key_index on rowcall.event using gin (next_key jsonb_path_ops) with (gin_pending_list_limit = 2048)
   where next_key is not null;
 create index event_actor_index on rowcall.event (actor, seq) where octet_length(actor) <= 1000;
+create index event_truncate_index on rowcall.event (relation, seq) where operation = 'truncate';
 
 grant insert on rowcall.event to rowcall_capture;
 grant usage on sequence rowcall.event_seq to rowcall_capture;
