@@ -58,7 +58,7 @@ def test_each_difference_and_since_when(dsn: str, table: Database) -> None:
     )
     said = asked(dsn)
     assert said.code == 1
-    assert "4 rows of t differ from what the log says of them" in said.err
+    assert "4 rows of t differ from what the log says" in said.err
     found = {
         line["key"]["id"]: (line["difference"], line["columns"], line["last_seq"] is not None) for line in said.lines
     }

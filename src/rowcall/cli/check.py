@@ -16,7 +16,7 @@ from rowcall.cli.options import DsnOption, connect
 from rowcall.cli.output import FormatOption, show
 from rowcall.postgres.checks.finding import counted, word
 
-_COLUMNS = ("key", "difference", "columns", "last_seq", "last_at")
+CHECK_COLUMNS = ("key", "difference", "columns", "last_seq", "last_at")
 
 
 def register(app: typer.Typer) -> None:
@@ -55,8 +55,9 @@ def check(
     if not differences:
         Console(stderr=True).print(f"The log says what {table} holds.", highlight=False)
         return
-    show(differences, _COLUMNS, format)
+    show(differences, CHECK_COLUMNS, format)
+    many = sum(found.values())
     raise errors.Differs(
-        f"{counted(sum(found.values()), 'row')} of {table} differ from what the log says of them:"
+        f"{counted(many, 'row')} of {table} {'differs' if many == 1 else 'differ'} from what the log says:"
         f" rowcall doctor finds disabled triggers, and rowcall watch {word(table)} --baseline has the log say what is there now."
     )
