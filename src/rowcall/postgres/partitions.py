@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -36,10 +35,14 @@ async def extend_async(connection: psycopg.AsyncConnection[Any]) -> None:
         _put_off(error)
 
 
-async def merge_index_async(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Merge what writers added to the indexes on keys, so that none of them has to; autovacuum does it for a login that may not."""
-    with suppress(psycopg.errors.InsufficientPrivilege):
+async def merge_index_async(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Merge what writers added to the indexes on keys, so that none of them has to; False for a login that may not, instead of
+    which autovacuum does it."""
+    try:
         await connection.execute(_QUERIES["merge_index"])
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
 
 
 def _put_off(error: psycopg.Error) -> None:
