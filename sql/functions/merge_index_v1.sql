@@ -1,5 +1,5 @@
 -- Merges what is new in the indexes on keys, which writers leave in a list at their end: in bulk that costs a tenth of what each of
--- them would pay. Without it, autovacuum does, or the writer who fills the list; readers go through the list meanwhile, 4 ms at most.
+-- them would pay. Without it, autovacuum does, or the writer who fills the list; readers go through the list meanwhile, 7 ms at most.
 -- Nobody waits for it. Says how many pages it merged.
 -- Called by: the listener every few seconds. Runs with the rights of its caller, who owns the log.
 create function rowcall.merge_index_v1() returns bigint

@@ -45,7 +45,7 @@ STANDBY = 1.0
 GRACE = 30.0
 #: Seconds between looks at the log's partitions.
 PARTITIONS_EVERY = 3600.0
-#: Seconds between merges of the log's indexes on keys. A busy log's writers fill their lists in some ten seconds.
+#: Seconds between merges of the log's indexes on keys. A busy log's writers fill their lists in half a minute.
 MERGE_EVERY = 3.0
 #: A drain waits for retries that are due within so many seconds; what is later is left over.
 DRAIN_PATIENCE = 2.0
