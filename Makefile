@@ -36,6 +36,7 @@ bench: .venv/dev.stamp
 	$(BIN)/rowcall bench capture
 	$(BIN)/rowcall bench delivery
 	$(BIN)/rowcall bench audit
+	$(BIN)/rowcall bench gate
 
 lock: .venv/dev.stamp
 	$(PIP) uv

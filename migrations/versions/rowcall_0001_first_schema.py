@@ -20,6 +20,7 @@ TABLES = (
     "baseline_v1",
     "pruned_v1",
     "gate_v1",
+    "rejection_v1",
 )
 
 FUNCTIONS = (
@@ -73,6 +74,9 @@ FUNCTIONS = (
     "enable_capture_v1",
     "install_function_v1",
     "install_capture_v1",
+    "rule_condition_v1",
+    "rule_functions_v1",
+    "rule_column_v1",
     "guard_definition_v1",
     "install_guard_v1",
     "check_watchable_v1",
@@ -80,6 +84,9 @@ FUNCTIONS = (
     "unwatch_v1",
     "signature_v1",
     "install_ask_v1",
+    "record_rejection_v1",
+    "gate_record_v1",
+    "gate_refuse_v1",
     "gate_v1",
     "request_v1",
     "amend_v1",
@@ -88,6 +95,7 @@ FUNCTIONS = (
     "declare_guards_v1",
     "check_gate_v1",
     "drop_guard_triggers_v1",
+    "make_guard_v1",
     "guard_v1",
     "configure_gate_v1",
     "partitions_v1",

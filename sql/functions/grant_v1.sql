@@ -17,6 +17,7 @@ as $$
     ('reader', 'execute', 'function rowcall.old_image_v1(json, json)'),
     ('auditor', 'select', 'table rowcall.watch'),
     ('auditor', 'select', 'table rowcall.rejection'),
+    ('auditor', 'select', 'table rowcall.rejection_tally'),
     ('auditor', 'select', 'table rowcall.cluster'),
     ('auditor', 'select', 'table rowcall.seal'),
     ('auditor', 'select', 'table rowcall.leaf'),

@@ -61,7 +61,7 @@ def test_an_auditor(dsn: str, history: Database, role: str, theirs: str, connect
     fine("audit", "rejections", "--dsn", theirs)
     connection = connect(theirs, autocommit=True)
     sealed = {"seal", "leaf", "salt", "erasure", "erased"}
-    assert readable(connection) - sealed == READABLE | {"watch", "rejection", "cluster"}
+    assert readable(connection) - sealed == READABLE | {"watch", "rejection", "rejection_tally", "cluster"}
     assert writable(connection) == set()
     fine("grant", "auditor", role, "--revoke", "--dsn", dsn)
     assert readable(connection) == set()

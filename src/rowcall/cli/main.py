@@ -25,7 +25,9 @@ from rowcall.cli import (
     migrate,
     parked,
     prune,
+    rejections,
     replay,
+    rules,
     status,
     subscriptions,
     watches,
@@ -72,7 +74,9 @@ app.add_typer(subscriptions.commands, name="subscriptions")
 doctor.register(app)
 grants.register(app)
 check.register(audit.commands)
+app.add_typer(rules.commands, name="rules")
 app.add_typer(audit.commands, name="audit")
+rejections.register(audit.commands)
 app.add_typer(bench.commands, name="bench")
 demo.register(app)
 

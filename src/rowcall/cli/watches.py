@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.cli.output import Format, FormatOption, cell, chosen, fitted, print_table, show
 from rowcall.postgres import backfill, declarations
 from rowcall.postgres.checks.finding import counted
+from rowcall.postgres.checks.tables import guards_last
 from rowcall.postgres.tables import Table, resolve
 from rowcall.watch import WATCHABLE, Watch
 
@@ -159,6 +161,8 @@ def sync(
         begun = _begin_baselines(connection, app.watches, again=lambda table: table.display in made)
     _print(changes)
     with connect(dsn) as connection:
+        for finding in guards_last(connection):
+            print(f"rowcall: {finding.finding} {finding.cure}", file=sys.stderr)
         _complete_baselines(connection, begun)
         for pending in backfill.pending(connection, name):
             print(f"backfill {pending.name}: {counted(filled(connection, pending), 'row')}")
