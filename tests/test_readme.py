@@ -21,7 +21,7 @@ import pytest
 import typer
 
 from rowcall import embedded, errors
-from rowcall.cli import audit, doctor, parked, rejections, rules, status, subscriptions
+from rowcall.cli import audit, check, doctor, parked, rejections, rules, status, subscriptions
 from rowcall.cli.main import app
 from tests.conftest import GATE_ROLE, bin_directory
 from tests.waiting import eventually
@@ -252,6 +252,7 @@ def test_it_names_every_field_of_the_listings() -> None:
         parked.SKIPPED_COLUMNS,
         subscriptions.SUBSCRIPTION_COLUMNS,
         doctor.FINDING_COLUMNS,
+        check.CHECK_COLUMNS,
     )
     for columns in listings:
         assert ", ".join(f"`{column}`" for column in columns) in README

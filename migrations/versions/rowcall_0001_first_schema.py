@@ -17,6 +17,8 @@ TABLES = (
     "watch_v1",
     "subscription_v1",
     "backfill_v1",
+    "baseline_v1",
+    "pruned_v1",
     "gate_v1",
     "rejection_v1",
 )
@@ -99,9 +101,14 @@ FUNCTIONS = (
     "configure_gate_v1",
     "partitions_v1",
     "extend_partitions_v1",
+    "merge_index_v1",
+    "prune_v1",
     "follow_ddl_v1",
     "backfill_v1",
+    "check_v1",
+    "baseline_v1",
     "reanchor_v1",
+    "grant_v1",
     "lock_down_v1",
 )
 

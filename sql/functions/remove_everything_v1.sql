@@ -23,10 +23,23 @@ begin
     drop extension dblink;
   end if;
 end $$;
+do $$
+declare
+  v_left text;
+begin
+  -- What an interrupted prune took out of the log and did not drop.
+  for v_left in
+    select c.oid::regclass::text from pg_catalog.pg_class as c
+    where c.relnamespace = 'rowcall'::regnamespace and c.relkind = 'r'
+      and (c.relname = 'event_kept' or c.relname in (select partition from rowcall.pruned where dropped_at is null) and not c.relispartition)
+  loop
+    execute format('drop table %s', v_left);
+  end loop;
+end $$;
 drop materialized view rowcall.cluster;
 drop view rowcall.layout_mark, rowcall.live_worker;
 drop sequence rowcall.request_id;
-drop table rowcall.rejection, rowcall.rejection_tally, rowcall.request, rowcall.backfill, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
+drop table rowcall.rejection, rowcall.rejection_tally, rowcall.request, rowcall.backfill, rowcall.baseline, rowcall.pruned, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
   rowcall.cursor, rowcall.subscription,
   rowcall.secret, rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.moving, rowcall.event, rowcall.layout, rowcall.relation,
   rowcall.installation;

@@ -183,12 +183,12 @@ select current_setting('max_prepared_transactions')::integer;
 
 -- name: room
 -- Sessions that can still connect: to the server, and to this database where it has a limit of its own. How many a listener of
--- all subscriptions needs: its reader, its doorbell, two of the gate, and one for each of them.
+-- all subscriptions needs: its reader, its doorbell, the log's, two of the gate, and one for each of them.
 select
   current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
     - coalesce(current_setting('reserved_connections', true), '0')::integer - u.everywhere,
   case when d.datconnlimit >= 0 then d.datconnlimit - u.here end,
-  4 + (select count(*) from rowcall.subscription), quote_ident(d.datname)
+  5 + (select count(*) from rowcall.subscription), quote_ident(d.datname)
 from pg_database as d
 cross join (
   select sum(numbackends) as everywhere, sum(numbackends) filter (where datname = current_database()) as here
@@ -220,6 +220,22 @@ select array_agg(distinct r.schema_name || '.' || r.table_name), array_remove(ar
   ) then 'login' end], null)
 from rowcall.before_handler as h
 join rowcall.relation as r on r.id = h.relation and r.dropped_at is null;
+
+-- name: more_rights
+-- Roles that were granted more on Rowcall's tables than an auditor of the log has, but rights to write to the log, of which "grants" tells.
+select coalesce(quote_ident(g.rolname), 'public'), string_agg(distinct format('%%s on %%s', lower(a.privilege_type), c.oid::regclass), ', '),
+  array_agg(distinct format('revoke %%s on %%s from %%s', lower(a.privilege_type), c.oid::regclass, coalesce(quote_ident(g.rolname), 'public')))
+from pg_class as c
+cross join lateral aclexplode(c.relacl) as a
+left join pg_roles as g on g.oid = a.grantee
+where c.relnamespace = 'rowcall'::regnamespace and a.grantee <> c.relowner and g.rolsuper is not true
+  and coalesce(g.rolname, '') not in ('rowcall_capture', 'rowcall_gate')
+  and not (c.oid in (select relid from pg_partition_tree('rowcall.event')) and a.privilege_type <> 'SELECT')
+  and not exists (
+    select from rowcall.rights_v1('auditor') as r
+    where r.place = 'table ' || c.oid::regclass::text and upper(r.privilege) = a.privilege_type)
+group by 1
+order by 1;
 
 -- name: free_lanes
 -- How many lanes of each subscription nobody has, though others have some.

@@ -12,3 +12,6 @@ select pg_advisory_xact_lock(1383036771, 100);
 
 -- name: extend_partitions
 select rowcall.extend_partitions_v1();
+
+-- name: merge_index
+select rowcall.merge_index_v1();

@@ -25,16 +25,30 @@ create table rowcall.event (
   next_key jsonb,
   old json,
   new json,
-  actor text,
+  actor text collate "C",
   context jsonb,
   db_user text not null,
   db_role text,
   application_name text
 ) partition by range (at);
 
+-- Every index is paid by every write, so here is what serves the readers at least cost; src/rowcall/bench/README.md has the figures.
+--   seq, xid  the listener's way through the log: they grow at their ends only
+--   key, next_key  one row's history: predicate "key @> K or next_key @> K", and "key = K or next_key = K" to be exact. A btree on a
+--     hash of the key is written at a random place for each event, +20 to +40 % for statements over many rows, and its expression is made
+--     ready anew in each transaction. GIN keeps what is new in a list at its end and merges it in bulk: the listener does, outside of
+--     writers' transactions, see merge_index_v1, else autovacuum. At 4 MB of the list, some 200,000 events that readers go through in 7 ms, a
+--     writer does, in 0.3 s. No key is too long for it.
+--   actor  one actor's newest events; writers without an actor pay nothing. An actor too long for an index must not fail a
+--     write: predicate "actor = A and (octet_length(A) > 1000 or octet_length(actor) <= 1000)".
+--   truncates  where a table was emptied, which whoever asks how it was has to know
+-- There is none on relation, as most logs are of few tables, nor on at, the partition's bounds.
 create index event_seq_index on rowcall.event (seq);
 create index event_xid_index on rowcall.event (xid);
--- What nearly no event is in: where a table was emptied.
+create index event_key_index on rowcall.event using gin (key jsonb_path_ops) with (gin_pending_list_limit = 4096);
+create index event_next_key_index on rowcall.event using gin (next_key jsonb_path_ops) with (gin_pending_list_limit = 4096)
+  where next_key is not null;
+create index event_actor_index on rowcall.event (actor, seq) where octet_length(actor) <= 1000;
 create index event_truncate_index on rowcall.event (relation, seq) where operation = 'truncate';
 
 grant insert on rowcall.event to rowcall_capture;

@@ -64,6 +64,24 @@ class NotFilled(RowcallError):
     exit_code = 1
 
 
+class Differs(RowcallError):
+    """A table holds something else than its log says."""
+
+    exit_code = 1
+
+
+class HeldBack(RowcallError):
+    """A part of the log cannot go yet, since somebody still needs it; nothing was changed."""
+
+    exit_code = 1
+
+
+class DamagedArchive(RowcallError):
+    """An archived part of the log is not what its manifest says."""
+
+    exit_code = 1
+
+
 class Drift(RowcallError):
     """The database's triggers differ from what the app declares."""
 

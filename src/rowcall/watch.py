@@ -35,6 +35,7 @@ class Watch:
     :ivar operations: record only these; empty = insert, update, delete and truncate.
     :ivar truncate: ``event`` records a TRUNCATE as one event, ``rows`` as a delete of every row, ``forbid`` refuses it,
         whatever is recorded.
+    :ivar baseline: whether the rows that are there when it begins are logged too, as snapshot events.
     """
 
     table: str
@@ -45,6 +46,7 @@ class Watch:
     when: str | None = None
     operations: tuple[Operation, ...] = ()
     truncate: Truncate = "event"
+    baseline: bool = False
 
     @classmethod
     def of(
@@ -58,6 +60,7 @@ class Watch:
         when: str | None = None,
         operations: str | Iterable[str] | None = None,
         truncate: Truncate = "event",
+        baseline: bool = False,
     ) -> Watch:
         """A watch from what a user wrote.
 
@@ -77,6 +80,7 @@ class Watch:
             when,
             () if operations is None else operations_of(operations, WATCHABLE, option="operations"),
             truncate,
+            baseline,
         )
         both = set(watch.exclude) & set(watch.redact)
         if both:
@@ -86,7 +90,7 @@ class Watch:
         return watch
 
     def options(self) -> dict[str, Any]:
-        """The options as the database keeps them: only what differs from the default."""
+        """The options as the database keeps them: only what differs from the default, and what the triggers need."""
         declared = {
             "exclude": list(self.exclude),
             "redact": list(self.redact),

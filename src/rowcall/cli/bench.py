@@ -88,6 +88,24 @@ def delivery(
 
 
 @commands.command()
+def audit(
+    events: Annotated[int, typer.Option(min=1000, help="Length of the log.")] = 2_000_000,
+    rows: Annotated[int, typer.Option(min=100, help="Rows of the table.")] = 100_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often what reads the whole log is asked.")] = 3,
+) -> None:
+    """How soon a log of four months answers: one row, one actor, one hour, and whether it holds the table as it is.
+
+    Example: rowcall bench audit --events 200000 --rows 10000
+    """
+    from rowcall.bench.audit import AuditBench
+
+    console = Console()
+    with embedded.Server(fsync=False, settings=_SETTINGS) as server:
+        bench = AuditBench(server, events=events, rows=rows, rounds=rounds, report=console.print)
+        console.print(_table(bench.run(), ["rowcall"], ()))
+
+
+@commands.command()
 def gate(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender; the median counts.")] = 3,
     seconds: Annotated[int, typer.Option(min=1, help="Length of a turn.")] = 3,

@@ -19,12 +19,15 @@ from rowcall.cli import (
     audit,
     bench,
     blame,
+    check,
     demo,
     diff,
     doctor,
+    grants,
     listen,
     migrate,
     parked,
+    prune,
     rejections,
     replay,
     rules,
@@ -71,8 +74,11 @@ listen.register(app)
 status.register(app)
 parked.register(app)
 replay.register(app)
+prune.register(app)
 app.add_typer(subscriptions.commands, name="subscriptions")
 doctor.register(app)
+grants.register(app)
+check.register(audit.commands)
 app.add_typer(rules.commands, name="rules")
 for question in (transaction, as_of, diff, blame, undo):
     question.register(audit.commands)

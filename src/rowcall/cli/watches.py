@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
+import psycopg
 import typer
 from rich.text import Text
 
 from rowcall import errors
-from rowcall.cli.filling import filled
+from rowcall.audit import baseline
+from rowcall.cli.filling import based, filled
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.cli.output import Format, FormatOption, cell, chosen, fitted, print_table, show
 from rowcall.postgres import backfill, declarations
 from rowcall.postgres.checks.finding import counted
 from rowcall.postgres.checks.tables import guards_last
+from rowcall.postgres.tables import Table, resolve
 from rowcall.watch import WATCHABLE, Watch
 
 TablesArgument = Annotated[list[str], typer.Argument(metavar="TABLE…")]
@@ -52,15 +55,36 @@ def watch(
     notify: Annotated[
         bool, typer.Option("--notify", help="Also send one NOTIFY a statement on rowcall_<table>.")
     ] = False,
+    baseline_wanted: Annotated[
+        bool, typer.Option("--baseline", help="Also log the rows that are there, as snapshot events.")
+    ] = False,
 ) -> None:
     """Capture the changes of tables, without writing Python.
 
-    Example: rowcall watch users shop.orders --exclude password_hash
+    Example: rowcall watch users shop.orders --exclude password_hash --baseline
     """
     with connect(dsn, autocommit=False) as connection:
-        declared = [Watch.of(table, exclude or (), redact or (), notify) for table in tables]
+        declared = [Watch.of(table, exclude or (), redact or (), notify, baseline=baseline_wanted) for table in tables]
         changes = [declarations.watch(connection, one, "cli") for one in declared]
+        begun = _begin_baselines(connection, declared, again=lambda table: True)
     _print(changes)
+    with connect(dsn) as connection:
+        _complete_baselines(connection, begun)
+
+
+def _begin_baselines(
+    connection: psycopg.Connection[Any], declared: Iterable[Watch], again: Callable[[Table], bool]
+) -> list[str]:
+    """Begin the baselines of those that want one, in the transaction that declared them; the tables of all that do."""
+    tables = [resolve(connection, watch.table) for watch in declared if watch.baseline]
+    for table in tables:
+        baseline.begin(connection, table, again=again(table))
+    return [table.display for table in tables]
+
+
+def _complete_baselines(connection: psycopg.Connection[Any], tables: list[str]) -> None:
+    for pending in baseline.pending(connection, tables):
+        print(f"baseline {pending.table}: {counted(based(connection, pending), 'row')}")
 
 
 def unwatch(tables: TablesArgument, dsn: DsnOption = None) -> None:
@@ -133,10 +157,13 @@ def sync(
             connection.rollback()
             _report_drift(changes)
             return
+        made = {change.subject for change in changes if change.kind == "watch" and change.outcome == "created"}
+        begun = _begin_baselines(connection, app.watches, again=lambda table: table.display in made)
     _print(changes)
     with connect(dsn) as connection:
         for finding in guards_last(connection):
             print(f"rowcall: {finding.finding} {finding.cure}", file=sys.stderr)
+        _complete_baselines(connection, begun)
         for pending in backfill.pending(connection, name):
             print(f"backfill {pending.name}: {counted(filled(connection, pending), 'row')}")
 

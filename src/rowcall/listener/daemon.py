@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import socket
+import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ STANDBY = 1.0
 GRACE = 30.0
 #: Seconds between looks at the log's partitions.
 PARTITIONS_EVERY = 3600.0
+#: Seconds between merges of the log's indexes on keys. A busy log's writers fill their lists in half a minute.
+MERGE_EVERY = 3.0
 #: A drain waits for retries that are due within so many seconds; what is later is left over.
 DRAIN_PATIENCE = 2.0
 #: Seconds between looks of a drain at lanes that others deliver.
@@ -215,7 +218,7 @@ class Listener:
         serving = [
             self._sleep.keep_watch(doorbell),
             self._call_the_roll(beating, peers),
-            _keep_partitions_ahead(self._dsn),
+            _keep_the_log(await self._connect(stack, "rowcall log")),
         ]
         if not self._pooled:
             serving.append(peers.keep_watch())
@@ -366,13 +369,15 @@ class Listener:
                 await asyncio.wait_for(self._joined.wait(), BEAT)
 
 
-async def _keep_partitions_ahead(dsn: str) -> None:
-    """See now and then to it that the log has partitions for the months to come."""
+async def _keep_the_log(connection: psycopg.AsyncConnection[Any]) -> None:
+    """See to it that the log has partitions for the months to come, and do in bulk what else its writers would do for its indexes."""
+    extended = -inf
     while True:
-        connection = await connections.connect_async(dsn, application_name="rowcall partitions")
-        async with connection:
+        if time.monotonic() - extended > PARTITIONS_EVERY:
             await partitions.extend_async(connection)
-        await asyncio.sleep(PARTITIONS_EVERY)
+            extended = time.monotonic()
+        merged = await partitions.merge_index_async(connection)
+        await asyncio.sleep(MERGE_EVERY if merged else PARTITIONS_EVERY)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

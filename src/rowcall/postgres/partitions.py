@@ -1,4 +1,4 @@
-"""The log's partitions, made ahead of time."""
+"""What the log needs now and then: partitions made ahead of time, and its indexes merged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from rowcall import resources
 from rowcall.postgres.connection import one_line
 
 _LOG = structlog.get_logger("rowcall")
-_EXTEND = resources.queries("schema")["extend_partitions"]
+_QUERIES = resources.queries("schema")
+_EXTEND = _QUERIES["extend_partitions"]
 #: What another try may mend, or an administrator: doctor tells in time.
 _LATER = (psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege)
 
@@ -32,6 +33,16 @@ async def extend_async(connection: psycopg.AsyncConnection[Any]) -> None:
             await connection.execute(_EXTEND)
     except _LATER as error:
         _put_off(error)
+
+
+async def merge_index_async(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Merge what writers added to the indexes on keys, so that none of them has to; False for a login that may not, instead of
+    which autovacuum does it."""
+    try:
+        await connection.execute(_QUERIES["merge_index"])
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
 
 
 def _put_off(error: psycopg.Error) -> None:

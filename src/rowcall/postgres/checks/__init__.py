@@ -36,6 +36,7 @@ _CHECKS: tuple[Check, ...] = (
     settings.doorbell,
     settings.durable_commits,
     roles.log_grants,
+    roles.more_rights,
     roles.role_members,
     roles.table_owners,
     blind_spots.blind_spots,

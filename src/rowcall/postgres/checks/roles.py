@@ -29,6 +29,18 @@ def log_grants(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
         )
 
 
+def more_rights(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Roles that can do more than an auditor of the log."""
+    for role, rights, statements in ask(connection, "more_rights"):
+        yield Finding(
+            "note",
+            "more_rights",
+            role,
+            f"{role} has more rights than an auditor of the log needs: {rights}.",
+            f"Unless it runs a listener, run {psql(*statements)}.",
+        )
+
+
 def role_members(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """Members of roles that may write to the log."""
     for member, role, quoted_role, quoted_member, owns_log in ask(connection, "members"):

@@ -1,0 +1,268 @@
+"""Retention takes out whole partitions, archived, when nobody needs them, and can be killed at any step."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from rowcall import Rowcall, errors
+from rowcall.audit import archive, check, prune
+from rowcall.postgres import connection as connections
+from tests.command import fine, refused, rowcall
+from tests.conftest import Connect
+from tests.listeners import drain, sync
+
+Database = psycopg.Connection[Any]
+
+#: A log of four months in as many partitions, whose first ends three months ago.
+_PARTITIONS = """do $$
+declare
+  v_month timestamptz := date_trunc('month', now() at time zone 'UTC') at time zone 'UTC';
+begin
+  drop table rowcall.event_first;
+  perform rowcall.create_partition_v1('minvalue', (v_month - interval '3 months')::text);
+  for i in 1..4 loop
+    perform rowcall.create_partition_v1((v_month - (4 - i) * interval '1 month')::text, (v_month - (3 - i) * interval '1 month')::text);
+  end loop;
+end $$"""
+_KEEP = ("--keep", "45 days")
+
+
+def age(database: Database, condition: str, months: int) -> None:
+    """Let events have happened earlier."""
+    database.execute("set session_replication_role = replica")
+    database.execute(f"update rowcall.event set at = at - interval '1 month' * {months} where {condition}")
+    database.execute("set session_replication_role = origin")
+
+
+@pytest.fixture
+def old(dsn: str, connect: Connect) -> Database:
+    """A log whose first events are four and three months old, and one of now."""
+    database = connect(autocommit=True)
+    database.execute("set timezone = 'UTC'")
+    database.execute(_PARTITIONS)
+    database.execute("create table t (id int primary key, v text); create table bag (v text)")
+    fine("watch", "t", "bag", "--dsn", dsn)
+    database.execute(
+        "insert into t select n, 'a' from generate_series(1, 6) as n; insert into bag values ('x'), ('x'), ('y')"
+    )
+    age(database, "true", 4)
+    database.execute("update t set v = 'b' || chr(9) || chr(92) where id in (1, 2); delete from t where id = 3")
+    database.execute("update t set id = 40 where id = 4; update bag set v = 'z' where v = 'y'")
+    database.execute("delete from bag where ctid = (select min(ctid) from bag where v = 'x')")
+    age(database, "at > now() - interval '1 day'", 3)
+    database.execute("update t set v = 'c' where id = 2; delete from t where id = 5")
+    return database
+
+
+def events(database: Database) -> list[Any]:
+    return database.execute("select seq, operation::text, key, new::text from rowcall.event order by seq").fetchall()
+
+
+def differences(dsn: str) -> list[check.Difference]:
+    with connections.connect(dsn) as connection:
+        return [one for table in ("t", "bag") for one in check.check(connection, table)]
+
+
+def test_what_is_old_goes_and_what_it_says_of_rows_stays(dsn: str, old: Database, tmp_path: Path) -> None:
+    before = events(old)
+    assert differences(dsn) == []
+    said = fine("prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    assert "the log begins at" in said.out
+    assert differences(dsn) == []
+    left = events(old)
+    keyed = {row for row in map(str, left) if "'snapshot'" not in row}
+    assert keyed <= set(map(str, before))
+    # 1, 2, 4 (now 40), 5 and 6 were there then; of the bag, x and z; and what happened since.
+    assert len(left) == 5 + 2 + 2
+    archived = list(archive.archived(tmp_path))
+    assert sum(manifest.events for _, manifest in archived) == len(before) - 2
+    seqs = [int(row[0] or b"") for path, _ in archived for row in archive.rows(path)]
+    assert seqs == [row[0] for row in before[:-2]]
+
+
+def test_the_archive_has_every_column_verbatim(dsn: str, old: Database, tmp_path: Path) -> None:
+    query = "select {} from rowcall.event as e where at < now() - interval '45 days' order by e.seq"
+    columns = (
+        "seq, xid, at, relation, operation, key, next_key, old, new, actor, context, db_user, db_role, application_name"
+    )
+    wanted = old.execute(query.format(", ".join(f"{column.strip()}::text" for column in columns.split(",")))).fetchall()
+    fine("prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    archived = list(archive.archived(tmp_path))
+    assert archived[0][1].columns == columns.split(", ")
+    rows = [tuple(value and value.decode() for value in row) for path, _ in archived for row in archive.rows(path)]
+    assert rows == wanted
+
+
+def test_a_second_time(dsn: str, old: Database, tmp_path: Path) -> None:
+    fine("prune", "--keep", "100 days", "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    fine("prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    assert differences(dsn) == []
+    assert fine("prune", *_KEEP, "--yes", "--dsn", dsn).out.startswith("Nothing is older than 45 days")
+    assert len({path for path, _ in archive.archived(tmp_path)}) >= 3
+
+
+def test_the_log_stays_append_only_and_whole(dsn: str, old: Database) -> None:
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+    for statement in (
+        "delete from rowcall.event",
+        "truncate rowcall.event_first",
+        "update rowcall.event_first set seq = 0",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            old.execute(statement)
+    [(lower,)] = old.execute(
+        "select lower from rowcall.log_partitions_v1() order by upper nulls last limit 1"
+    ).fetchall()
+    assert lower is None
+    assert [line for line in rowcall("doctor", "--dsn", dsn).lines if line["severity"] == "problem"] == []
+
+
+def test_a_dry_run_changes_nothing(dsn: str, old: Database) -> None:
+    before = events(old)
+    assert "event_first" in fine("prune", *_KEEP, "--dry-run", "--dsn", dsn).out
+    assert "pass --yes" in refused(2, "prune", *_KEEP, "--dsn", dsn)
+    assert events(old) == before
+    assert "is no interval" in refused(2, "prune", "--keep", "soon", "--yes", "--dsn", dsn)
+    assert "keeps nothing" in refused(2, "prune", "--keep", "0 days", "--yes", "--dsn", dsn)
+
+
+def test_what_somebody_needs_stays(dsn: str, old: Database) -> None:
+    app = Rowcall()
+    failing = [True]
+
+    def handle(event: Any) -> None:
+        if failing and event.key == {"id": 1}:
+            raise ValueError("not yet")
+
+    app.after("t", name="reader", start="beginning")(handle)
+    sync(app, dsn)
+    before = events(old)
+    told = refused(1, "prune", *_KEEP, "--yes", "--dsn", dsn)
+    assert "Subscription reader has yet to read them" in told
+    assert "rowcall subscriptions drop reader" in told
+    drain(app, dsn)
+    told = refused(1, "prune", *_KEEP, "--yes", "--dsn", dsn)
+    assert "events of subscription reader are set aside" in told
+    assert events(old) == before
+    failing.clear()
+    old.execute("delete from rowcall.parked")
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+
+
+def test_what_is_not_sealed_stays(dsn: str, old: Database) -> None:
+    old.execute(
+        "create table if not exists rowcall.seal (number bigint, upper pg_snapshot, after_seq bigint, complete boolean, last_seq bigint)"
+    )
+    if old.execute("select count(*) from information_schema.columns where table_name = 'seal'").fetchone() != (5,):
+        pytest.skip("the sealer's own tests say more")
+    old.execute("insert into rowcall.seal values (1, '3:3:', 0, true, 0)")
+    assert "not sealed yet" in refused(1, "prune", *_KEEP, "--yes", "--dsn", dsn)
+    old.execute("insert into rowcall.seal values (2, pg_current_snapshot(), 0, true, 0)")
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+
+
+def test_no_writer_waits(dsn: str, old: Database, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prune, "TRIES", 2)
+    reader, writer = connect(), connect(autocommit=True)
+    reader.execute("select count(*) from rowcall.event")
+    writer.execute("set lock_timeout = '500ms'")
+
+    def write(name: str) -> None:
+        writer.execute("update t set v = v || '.' where id = 1")
+
+    with connections.connect(dsn) as connection:
+        partitions = prune.candidates(connection, "45 days")
+        with pytest.raises(errors.HeldBack, match="is open for long"):
+            prune.prune(connection, partitions, None, step=write)
+        writer.execute("update t set v = v || '.' where id = 1")
+        reader.rollback()
+        prune.prune(connection, prune.candidates(connection, "45 days"), None, step=write)
+    assert differences(dsn) == []
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from rowcall.audit import prune
+from rowcall.postgres import connection
+
+steps = []
+
+def die(name):
+    steps.append(name)
+    if len(steps) == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+
+with connection.connect(sys.argv[1]) as opened:
+    prune.prune(opened, prune.candidates(opened, "45 days"), Path(sys.argv[3]), step=die)
+"""
+
+
+@pytest.mark.timeout(90)
+def test_killed_at_each_step(dsn: str, old: Database, tmp_path: Path) -> None:
+    before = events(old)
+    killed = 0
+    for step in range(1, 12):
+        ended = subprocess.run([sys.executable, "-c", _KILLED, dsn, str(step), str(tmp_path)], check=False).returncode
+        if ended == 0:
+            break
+        killed += 1
+        [(planned,)] = old.execute("select count(*) from rowcall.pruned where dropped_at is null").fetchall()
+        if not planned:
+            break
+        # Nothing is lost yet: what is not in the log is beside it.
+        names = [row[0] for row in old.execute("select name from rowcall.log_partitions_v1() where state = 'detached'")]
+        apart = sum(len(old.execute(f"select from rowcall.{name}").fetchall()) for name in names)
+        assert len(events(old)) + apart == len(before)
+    assert killed >= 5
+    assert differences(dsn) == []
+    assert sum(manifest.events for _, manifest in archive.archived(tmp_path)) == len(before) - 2
+
+
+def test_an_event_that_commits_late(dsn: str, old: Database, connect: Connect, tmp_path: Path) -> None:
+    late: list[Callable[[], Any]] = [
+        lambda: old.execute(
+            """insert into rowcall.event select nextval('rowcall.event_seq'), pg_current_xact_id(), now() - interval '70 days', relation,
+        'update', '{"id": 6}', null, '{"v": "a"}', '{"id": 6, "v": "late"}', null, null, 'x', null, null
+        from rowcall.event where key = '{"id": 6}' limit 1"""
+        )
+    ]
+
+    def commit(name: str) -> None:
+        if name == "kept" and late:
+            late.pop()()
+
+    with connections.connect(dsn) as connection:
+        done = prune.prune(connection, prune.candidates(connection, "45 days"), tmp_path, step=commit)
+    assert sum(manifest.events for _, manifest in archive.archived(tmp_path)) == done.events
+    [(image,)] = old.execute("""select new from rowcall.event where key = '{"id": 6}'""").fetchall()
+    assert image["v"] == "late"
+
+
+def test_a_damaged_archive(dsn: str, old: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damage(path: Path, manifest: archive.Manifest) -> None:
+        raise errors.DamagedArchive(f"{path} cannot be read: restore it from a copy.")
+
+    before = events(old)
+    with monkeypatch.context() as patched:
+        patched.setattr(archive, "check", damage)
+        assert "cannot be read" in refused(1, "prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    assert events(old) == before
+    (tmp_path / "file").write_text("")
+    assert "name another directory" in refused(
+        2, "prune", *_KEEP, "--archive", str(tmp_path / "file"), "--yes", "--dsn", dsn
+    )
+    fine("prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    path, manifest = next(archive.archived(tmp_path))
+    archive.check(path, manifest)
+    with pytest.raises(errors.DamagedArchive, match="is not what its manifest says"):
+        archive.check(path, replace(manifest, sha256="0"))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(errors.DamagedArchive, match="cannot be read"):
+        archive.check(path, manifest)
