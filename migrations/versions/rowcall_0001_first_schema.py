@@ -18,6 +18,7 @@ TABLES = (
     "subscription_v1",
     "backfill_v1",
     "gate_v1",
+    "seal_v1",
 )
 
 FUNCTIONS = (

@@ -45,6 +45,7 @@ class Rowcall:
         when: str | None = None,
         operations: str | Iterable[str] | None = None,
         truncate: Truncate = "event",
+        erasable: str | Iterable[str] = (),
     ) -> None:
         """Capture a table's changes.
 
@@ -56,10 +57,20 @@ class Rowcall:
         :param when: record only rows for which this SQL condition over ``old`` and ``new`` is true.
         :param operations: record only these; insert, update, delete and truncate unless given.
         :param truncate: ``event``: one event; ``rows``: a delete of every row; ``forbid``: refuse TRUNCATE.
+        :param erasable: columns with personal data: ``rowcall audit erase`` can take their values out of the log, and the
+            log's seals still prove the rest.
         :raises UsageError: if the table is watched already or the options contradict each other.
         """
         watch = Watch.of(
-            subject, exclude, redact, notify, columns=columns, when=when, operations=operations, truncate=truncate
+            subject,
+            exclude,
+            redact,
+            notify,
+            columns=columns,
+            when=when,
+            operations=operations,
+            truncate=truncate,
+            erasable=erasable,
         )
         taken = (watch.table for other in self.watches if _is_same_table(other.table, watch.table))
         self._refuse_twin(watch.table, taken, "is watched")

@@ -14,7 +14,21 @@ import typer
 
 import rowcall
 from rowcall import errors
-from rowcall.cli import audit, bench, demo, doctor, listen, migrate, parked, replay, status, subscriptions, watches
+from rowcall.cli import (
+    audit,
+    bench,
+    demo,
+    doctor,
+    erase,
+    listen,
+    migrate,
+    parked,
+    replay,
+    seals,
+    status,
+    subscriptions,
+    watches,
+)
 from rowcall.postgres.connection import told_by_server
 
 #: As a shell says it of a program that Ctrl-C ended.
@@ -54,6 +68,8 @@ parked.register(app)
 replay.register(app)
 app.add_typer(subscriptions.commands, name="subscriptions")
 doctor.register(app)
+seals.register(audit.commands)
+erase.register(audit.commands)
 app.add_typer(audit.commands, name="audit")
 app.add_typer(bench.commands, name="bench")
 demo.register(app)
