@@ -211,7 +211,7 @@ def _netstrings(members: Mapping[str, bytes]) -> bytes:
 
 def _context(context: bytes) -> list[Field]:
     members = _members(context)
-    if members is None:
+    if not members:
         return [("context", context)]
     return [(f"context.{name}", value) for name, value in members.items()]
 
