@@ -218,3 +218,17 @@ where number >= %(first)s and (%(last)s::bigint is null or number <= %(last)s);
 -- name: highest
 -- The highest place in the log that is sealed, by seals up to one of them.
 select max(last_seq) from rowcall.seal where number <= %(last)s;
+
+-- name: partition
+-- Which events a partition has, how many, how many of them are not sealed, and whether there are any seals.
+with part as (
+  select e.seq, l.seq is not null as sealed, e.seq - row_number() over (order by e.seq) as island
+  from {partition} as e
+  left join (select unnest(seqs) as seq from rowcall.leaf) as l on l.seq = e.seq
+), islands as (
+  select int8range(min(seq), max(seq), '[]') as range, count(*) as events, count(*) filter (where not sealed) as unsealed
+  from part group by island
+)
+select coalesce(range_agg(range), '{{}}')::text, coalesce(sum(events), 0)::bigint, coalesce(sum(unsealed), 0)::bigint,
+  exists (select from rowcall.seal)
+from islands;

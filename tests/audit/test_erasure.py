@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from rowcall import Event, Rowcall
-from rowcall.audit import erase, proof
+from rowcall import Event, Rowcall, errors
+from rowcall.audit import erase, erasures, proof, verify
 from tests.audit.sealed import Database, check, seal, seqs, tamper, watched
 from tests.command import fine, refused, rowcall, typed
 from tests.conftest import Connect
@@ -332,3 +332,31 @@ def test_what_cannot_be_declared(database: Database, dsn: str, tmp_path: Path) -
     layout = database.execute("select columns::text from rowcall.layout").fetchone()
     assert layout
     assert [column["name"] for column in json.loads(layout[0]) if column.get("erasable")] == ["name", "email"]
+
+
+def test_what_retention_drops_is_on_record(database: Database, connect: Connect) -> None:
+    history(database)
+    seal(database)
+    [(partition,)] = database.execute("select distinct tableoid::regclass::text from rowcall.event").fetchall()
+    name = partition.removeprefix("rowcall.")
+    database.execute("insert into users values (3)")
+    with pytest.raises(errors.UsageError, match="1 events of .* are not sealed yet"), database.transaction():
+        erasures.record_prune(database, name)
+    seal(database)
+    count = len(seqs(database))
+    with database.transaction():
+        record = erasures.record_prune(database, name)
+        database.execute(f"drop table {partition}")
+    assert record
+    assert record.events == count
+    report = verify.verify(database)
+    assert (report.findings, report.pruned) == ([], count)
+    seal(database)
+    assert check(database) == []
+    tamper(database, "delete from rowcall.erasure")
+    assert ("missing", 1) in [(kind, number) for kind, number, _ in check(database)]
+
+
+def test_without_seals_there_is_nothing_to_record(database: Database) -> None:
+    history(database)
+    assert erasures.record_prune(database, "event_first") is None

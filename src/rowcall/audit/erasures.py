@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 import psycopg
+from psycopg import sql
 
+from rowcall import errors
 from rowcall.audit.canonical import Erased
 from rowcall.audit.reading import QUERIES
 from rowcall.audit.seal import NOTHING_BEFORE, text_of
@@ -128,3 +130,25 @@ def record(
     values = {name: getattr(made, name) for name in Erasure.__slots__}
     connection.execute(QUERIES["insert_erasure"], values | {"paths": list(made.paths)})
     return made
+
+
+def record_prune(connection: psycopg.Connection[Any], partition: str) -> Erasure | None:
+    """Write down that a partition of the log is about to be dropped, in the transaction that does so.
+
+    Its leaves stay, so that the seals hold, and so do proofs of its events. None where there are no seals, and nothing to write.
+
+    :param partition: its name in schema ``rowcall``.
+    :raises UsageError: if it has an event that is not sealed, of which nothing would remain.
+    """
+    connection.execute(QUERIES["wait_for_turn"])
+    query = sql.SQL(QUERIES["partition"]).format(partition=sql.Identifier("rowcall", partition))
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    seqs, events, unsealed, seals = row
+    if not seals or not events:
+        return None
+    if unsealed:
+        raise errors.UsageError(
+            f"{unsealed:,} events of {partition} are not sealed yet: let rowcall listen run, which seals them, then prune again."
+        )
+    return record(connection, "prune", relation=None, paths=[], seqs=seqs, events=events)

@@ -78,6 +78,7 @@ class Sealer:
         self._sealed: Catalog | None = None
         self._known = 0
         self._mark: str | None = None
+        self._present: tuple[str, Catalog] | None = None
         self.newest = 0
 
     def is_pending(self) -> bool:
@@ -98,7 +99,7 @@ class Sealer:
             before = newest(self._connection)
             sealed = self._catalog_up_to(before)
             moment = self._moment()
-            present = Catalog.present(self._connection)
+            present = self._present_at(moment.mark)
             news = present.news(sealed)
             made = self._read(before, moment, present)
             if self._moment().mark != moment.mark:
@@ -129,6 +130,12 @@ class Sealer:
             self._sealed = Catalog.sealed(self._connection, number)
             self._known = number
         return self._sealed
+
+    def _present_at(self, mark: str) -> Catalog:
+        """What the database says of relations; read anew if that has changed."""
+        if self._present is None or self._present[0] != mark:
+            self._present = mark, Catalog.present(self._connection)
+        return self._present[1]
 
     def _read(self, before: Seal | None, moment: Moment, catalog: Catalog) -> _Slice:
         place = _place(before, moment)

@@ -61,6 +61,7 @@ class LogSealer:
         self._anchored: int | None = None
         self._disagreed = False
         self._failed = ""
+        self._ending = False
         self._busy = asyncio.Lock()
 
     async def run(self) -> None:
@@ -91,6 +92,7 @@ class LogSealer:
 
     async def close(self) -> None:
         """Disconnect, unless a statement still runs, which then ends with the process."""
+        self._ending = True
         if not self._busy.locked() and self._connection is not None:
             self._connection.close()
 
@@ -101,13 +103,14 @@ class LogSealer:
             try:
                 return await asyncio.shield(working)
             except asyncio.CancelledError:
+                self._ending = True
                 await asyncio.wait({working}, timeout=_PATIENCE)
                 raise
 
     def _step(self) -> bool:
         """Seal all there is; whether something is left to others, who are at it."""
         sealer = self._open()
-        while sealer.is_pending():
+        while not self._ending and sealer.is_pending():
             try:
                 if sealer.seal() is None and sealer.is_pending():
                     self._anchor(sealer)
