@@ -82,11 +82,11 @@ select number, catalog from rowcall.seal where catalog is not null and number <=
 
 -- name: pending
 -- Whether there is something to seal, after the newest seal. Events up to the floor have transaction ids of another cluster.
-select s.number is null or not s.complete or s.epoch <> i.epoch
-  or s.erasures <> coalesce((select max(number) from rowcall.erasure), 0)
+select coalesce(not s.complete or s.epoch <> i.epoch, i.floor_seq > 0)
+  or coalesce(s.erasures, 0) <> coalesce((select max(number) from rowcall.erasure), 0)
   or exists (
     select from rowcall.event as e
-    where (e.xid >= pg_snapshot_xmax(s.upper) or e.xid = any (array(select pg_snapshot_xip(s.upper)))) and e.seq + 0 > i.floor_seq
+    where (e.xid >= coalesce(pg_snapshot_xmax(s.upper), '1') or e.xid = any (array(select pg_snapshot_xip(s.upper)))) and e.seq + 0 > i.floor_seq
   ), m.mark, coalesce(s.number, 0)
 from rowcall.installation as i
 cross join rowcall.layout_mark as m

@@ -125,6 +125,11 @@ def test_a_drain_ends_when_all_is_sealed(database: Database, dsn: str, app: Rowc
     assert check(database) == []
 
 
+def test_a_drain_of_nothing_ends(database: Database, dsn: str) -> None:
+    drain(Rowcall(), dsn)
+    assert database.execute("select count(*) from rowcall.seal").fetchone() == (0,)
+
+
 def test_a_drain_waits_for_another_process_that_seals(
     database: Database, dsn: str, app: Rowcall, connect: Connect
 ) -> None:
