@@ -255,6 +255,12 @@ def test_a_restored_log_is_sealed_on(database: Database, dsn: str, app: Rowcall)
     )
     write(database, 9, 12)
     sealing.seal_pending(database, limit=3)
+    # And once more: the log was dumped from that cluster, and restored in a third.
+    database.execute(
+        "update rowcall.installation set epoch = 3, floor_seq = (select max(seq) from rowcall.event), anchor = pg_current_snapshot()"
+    )
+    write(database, 13, 14)
+    sealing.seal_pending(database, limit=3)
     assert sealed(database) == seqs(database)
     assert check(database) == []
     tamper(database, f"delete from rowcall.event where seq = {seqs(database)[6]}")

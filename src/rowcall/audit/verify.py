@@ -234,9 +234,7 @@ class _Verification:
             self._report.find("seal", current.number, None, said)
             if not seqs or len(hashes) != 32 * len(seqs):
                 return
-        if before is None or before.epoch != current.epoch:
-            self._reached = self._reaching = self._moment[2] if before is not None else 0
-        elif before.complete:
+        if before is not None and (before.complete or before.epoch != current.epoch):
             self._reached = self._reaching
         if seqs:
             self._reaching = max(self._reaching, seqs[-1])
