@@ -11,7 +11,7 @@ order by seq;
 select w.seq, s.number, p.place - 1, substring(l.hashes from (p.place - 1) * 32 + 1 for 32),
   substring(t.salts from (p.place - 1) * 16 + 1 for 16)
 from unnest(%(seqs)s::bigint[]) as w (seq)
-join rowcall.seal as s on w.seq between s.first_seq and s.last_seq
+join rowcall.seal as s on s.events > 0 and int8range(s.first_seq, s.last_seq, '[]') @> w.seq
 join rowcall.leaf as l on l.seal = s.number
 cross join lateral (select array_position(l.seqs, w.seq) as place) as p
 left join rowcall.salt as t on t.seal = s.number

@@ -60,7 +60,7 @@ order by number desc limit 1;
 -- The seal that covers an event.
 select s.number, array_position(l.seqs, %(seq)s) - 1
 from rowcall.seal as s join rowcall.leaf as l on l.seal = s.number
-where %(seq)s between s.first_seq and s.last_seq and l.seqs @> array[%(seq)s::bigint]
+where s.events > 0 and int8range(s.first_seq, s.last_seq, '[]') @> %(seq)s::bigint and l.seqs @> array[%(seq)s::bigint]
 order by s.number limit 1;
 
 -- name: moment

@@ -29,6 +29,8 @@ create table rowcall.seal (
   key_id text,
   signature bytea
 );
+-- Leads from an event to its seal.
+create index seal_range on rowcall.seal using gist (int8range(first_seq, last_seq, '[]')) where events > 0;
 
 -- What a seal's tree is over, so that an altered event has a name: its events' places, and their leaves' hashes, 32 bytes each.
 create table rowcall.leaf (

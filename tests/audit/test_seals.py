@@ -386,7 +386,8 @@ def test_keys_sign_and_their_public_halves_check(database: Database, dsn: str, t
     key = tmp_path / "seal.key"
     assert str(key) in fine("audit", "keygen", str(key)).out
     assert key.stat().st_mode & 0o777 == 0o600
-    assert "cannot be made" in refused(2, "audit", "keygen", str(key))
+    assert "is there already" in refused(2, "audit", "keygen", str(key))
+    assert "cannot be made" in refused(2, "audit", "keygen", str(tmp_path / "nowhere" / "key"))
     write(database)
     seal_all(database)
     write(database, 6, 7)

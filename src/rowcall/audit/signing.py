@@ -93,6 +93,8 @@ def generate(file: Path) -> str:
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    if taken := [str(path) for path in (file, public_file(file)) if path.exists()]:
+        raise errors.UsageError(f"{taken[0]} is there already: name another file.")
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
