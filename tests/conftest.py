@@ -16,7 +16,8 @@ from pytest_postgresql import factories
 
 from rowcall import embedded, errors
 
-Connect = Callable[..., psycopg.Connection[Any]]
+Database = psycopg.Connection[Any]
+Connect = Callable[..., Database]
 
 GATE_ROLE = embedded.GATE_ROLES[0]
 

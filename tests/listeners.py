@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from rowcall import Rowcall, resources
 from rowcall.listener.daemon import LeftOver, Listener
 from rowcall.postgres import connection, declarations, tables
-from tests.command import PROGRAM
+from tests.command import PROGRAM, fine
+from tests.conftest import Database
 from tests.waiting import eventually
 
 #: The name apps of tests have in the database.
@@ -46,6 +48,24 @@ def enlist(connection: psycopg.Connection[Any], name: str, *, process: str = "an
     row = connection.execute(resources.queries("claims")["enlist"], parameters).fetchone()
     assert row
     return int(row[1])
+
+
+def is_asleep(database: Database) -> bool:
+    """Whether a listener of the database sleeps, so that writers ring."""
+    query = """
+        select count(*) from pg_locks where locktype = 'advisory' and classid = 1383036771 and objid = 0 and granted
+          and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())
+    """
+    return database.execute(query).fetchone() == (1,)
+
+
+def synchronised(place: Path, dsn: str, patched: pytest.MonkeyPatch, name: str, text: str) -> Path:
+    """A directory with an app in it that was synchronised, for this process to import as well; the directory."""
+    (place / f"{name}.py").write_text(text)
+    patched.chdir(place)
+    patched.syspath_prepend(place)
+    fine("sync", f"{name}:app", "--dsn", dsn)
+    return place
 
 
 @contextmanager

@@ -24,6 +24,10 @@ TABLES = (
 FUNCTIONS = (
     "act_v1",
     "lane_v1",
+    "in_lanes_v1",
+    "at_home_v1",
+    "of_backfill_v1",
+    "in_stage_v1",
     "claim_v1",
     "release_v1",
     "merge_v1",

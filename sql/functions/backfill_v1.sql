@@ -8,7 +8,7 @@
 -- key is given twice.
 
 -- The key columns of a table in order, with the operators of their own type's order, which need not be on the search_path.
--- Called by: backfill_chunk_v1, backfill_rest_v1.
+-- Called by: later_key_v1, chunk_statement_v1, rest_statement_v1.
 create function rowcall.key_order_v1(table_oid oid, options jsonb)
 returns table (name text, key_position integer, later text, same text)
 language sql stable
@@ -30,7 +30,7 @@ $$;
 
 -- The condition under which a row's key comes after another one's. A comparison of whole rows where it can be one, since an
 -- index serves that.
--- Called by: backfill_chunk_v1.
+-- Called by: chunk_statement_v1.
 create function rowcall.later_key_v1(table_oid oid, options jsonb, row_name text, other_name text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -56,7 +56,7 @@ end $$;
 
 -- The CTE "after": what happened to a relation since a snapshot. The index on xid leads there. Where all of a row is its key, an
 -- update does not say the next one.
--- Called by: backfill_chunk_v1, backfill_rest_v1.
+-- Called by: chunk_statement_v1, rest_statement_v1.
 create function rowcall.events_after_v1(relation_id integer, start pg_snapshot, keyed boolean) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -71,7 +71,7 @@ $$;
 
 -- What may end a backfill early, each with its cure; how to read the table, otherwise.
 -- The lock keeps DDL away to the end of this transaction: expressions that are made for these columns must not meet others.
--- Called by: backfill_chunk_v1, backfill_rest_v1.
+-- Called by: backfill_chunk_v1.
 create function rowcall.check_backfill_v1(backfill rowcall.backfill, out table_oid oid, out source text, out options jsonb,
   out keyed boolean, out image text)
 language plpgsql
@@ -104,41 +104,15 @@ begin
     else rowcall.stored_expression_v1(table_oid, options, 'rowcall_row') end;
 end $$;
 
--- Logs the next rows of a table as snapshot events, those that nothing happened to. A table without a key is one chunk.
--- Says how many rows it looked at. In a transaction of its own, which also holds how far it came.
--- Called by: rowcall sync and rowcall listen, again and again, see queries/backfill.sql. Runs with the caller's rights: whoever may
--- read the table, all of it, and append to the log. Cost: the rows, and a look at every event since the beginning.
-create function rowcall.backfill_chunk_v1(subscription_id integer, relation_id integer, many integer) returns bigint
-language plpgsql
+-- The statement that logs the next rows of a table as snapshot events, those that nothing happened to. A table without a key is
+-- one chunk.
+-- Called by: backfill_chunk_v1, with what check_backfill_v1 says.
+create function rowcall.chunk_statement_v1(backfill rowcall.backfill, start pg_snapshot, table_oid oid, source text,
+  options jsonb, keyed boolean, image text, many integer) returns text
+language sql stable
 set search_path = pg_catalog, pg_temp
-set row_security = off
-set timezone = 'UTC'
-set datestyle = 'ISO, MDY'
-set intervalstyle = 'postgres'
-set bytea_output = 'hex'
-set extra_float_digits = '1'
-set lc_monetary = 'C'
-set quote_all_identifiers = off
-set array_nulls = on
-set xmloption = content
-set jit = off
-set enable_seqscan = off
 as $$
-declare
-  v_backfill rowcall.backfill;
-  v_start pg_snapshot;
-  v_table record;
-  v_chunk record;
-begin
-  -- Two at once take turns.
-  select * into strict v_backfill from rowcall.backfill as b
-    where b.subscription = subscription_id and b.relation = relation_id for update;
-  if v_backfill.read then
-    return 0;
-  end if;
-  select c.lower into strict v_start from rowcall.cursor as c where c.subscription = subscription_id;
-  v_table := rowcall.check_backfill_v1(v_backfill);
-  execute format($statement$
+  select format($statement$
     with %1$s, %2$s chunk as materialized (
       select row_number() over () as n, %3$s as key, %4$s as new
       from (select * from %5$s as rowcall_row %6$s) as rowcall_row
@@ -156,74 +130,35 @@ begin
       (select count(*) from written) as events, (select min(seq) from written) as first_seq,
       (select max(seq) from written) as last_seq,
       exists (select from after where operation = 'truncate') as emptied, %9$s as misread$statement$,
-    rowcall.events_after_v1(relation_id, v_start, v_table.keyed),
-    case when v_backfill.position is not null then format('place as materialized (
+    rowcall.events_after_v1((backfill).relation, start, keyed),
+    case when (backfill).position is not null then format('place as materialized (
       select (made.row).* from (select %s as row offset 0) as made),',
-      rowcall.row_expression_v1(v_table.table_oid, quote_literal(v_backfill.position) || '::jsonb')) else '' end,
-    rowcall.key_expression_v1(v_table.table_oid, v_table.options, 'rowcall_row'),
-    v_table.image,
-    v_table.source,
-    case when v_backfill.position is not null
-      then 'where ' || rowcall.later_key_v1(v_table.table_oid, v_table.options, 'rowcall_row', 'place') else '' end
+      rowcall.row_expression_v1(table_oid, quote_literal((backfill).position) || '::jsonb')) else '' end,
+    rowcall.key_expression_v1(table_oid, options, 'rowcall_row'),
+    image,
+    source,
+    case when (backfill).position is not null
+      then 'where ' || rowcall.later_key_v1(table_oid, options, 'rowcall_row', 'place') else '' end
       || (select format(' order by %s limit %s', string_agg(format('rowcall_row.%I', name), ', ' order by key_position), many)
-          from rowcall.key_order_v1(v_table.table_oid, v_table.options) having count(*) > 0),
-    relation_id,
-    jsonb_build_object('backfill', subscription_id),
+          from rowcall.key_order_v1(table_oid, options) having count(*) > 0),
+    (backfill).relation,
+    jsonb_build_object('backfill', (backfill).subscription),
     -- A key that JSON does not hold, as a null that is JSON's: nothing comes after it.
-    case when v_backfill.position is not null then (select format('(select num_nulls(%s) > 0 from place)',
-      string_agg(format('place.%I', name), ', ')) from rowcall.key_order_v1(v_table.table_oid, v_table.options)) else 'false' end)
-    into strict v_chunk;
-  if v_chunk.emptied then
-    raise exception using errcode = 'P0001',
-      message = format('%s was truncated meanwhile, and its watch does not record which rows that took', v_table.table_oid::regclass);
-  end if;
-  if v_chunk.misread then
-    raise exception using errcode = 'P0001',
-      message = format('a key of %s cannot be told from null: %s', v_table.table_oid::regclass, v_backfill.position);
-  end if;
-  update rowcall.backfill as b
-    set position = coalesce(v_chunk.key, b.position), read = not v_table.keyed or v_chunk.rows < many,
-      events = b.events + v_chunk.events, first_seq = coalesce(b.first_seq, v_chunk.first_seq),
-      last_seq = coalesce(v_chunk.last_seq, b.last_seq)
-    where b.subscription = subscription_id and b.relation = relation_id;
-  return v_chunk.rows;
-end $$;
+    case when (backfill).position is not null then (select format('(select num_nulls(%s) > 0 from place)',
+      string_agg(format('place.%I', name), ', ')) from rowcall.key_order_v1(table_oid, options)) else 'false' end)
+$$;
 
--- Logs the rows that something happened to since the beginning, as they were then, and ends the backfill of a table. Says how many.
+-- The statement that logs the rows that something happened to since the beginning, as they were then.
 -- Of a table with a key, a key that a chunk gave is not given again, and of the states that were there the first counts: so it is
 -- right as well where columns were added meanwhile, or the watch does not record everything. Of one without, rows are told apart
 -- by all they hold, and counted.
--- Called by: as backfill_chunk_v1. Cost: the events since the beginning, with a look into the table for each.
-create function rowcall.backfill_rest_v1(subscription_id integer, relation_id integer) returns bigint
-language plpgsql
+-- Called by: as chunk_statement_v1.
+create function rowcall.rest_statement_v1(backfill rowcall.backfill, start pg_snapshot, table_oid oid, source text,
+  options jsonb, keyed boolean, image text) returns text
+language sql stable
 set search_path = pg_catalog, pg_temp
-set row_security = off
-set timezone = 'UTC'
-set datestyle = 'ISO, MDY'
-set intervalstyle = 'postgres'
-set bytea_output = 'hex'
-set extra_float_digits = '1'
-set lc_monetary = 'C'
-set quote_all_identifiers = off
-set array_nulls = on
-set xmloption = content
-set jit = off
-set enable_seqscan = off
 as $$
-declare
-  v_backfill rowcall.backfill;
-  v_start pg_snapshot;
-  v_table record;
-  v_rest record;
-begin
-  select * into strict v_backfill from rowcall.backfill as b
-    where b.subscription = subscription_id and b.relation = relation_id for update;
-  if v_backfill.done or not v_backfill.read then
-    return 0;
-  end if;
-  select c.lower into strict v_start from rowcall.cursor as c where c.subscription = subscription_id;
-  v_table := rowcall.check_backfill_v1(v_backfill);
-  execute format($statement$
+  select format($statement$
     with %1$s, keys as materialized (
       select key from after where key is not null union select next_key from after where next_key is not null
     ), states as (
@@ -248,26 +183,27 @@ begin
       from missing as m
       returning seq
     )
-    select (select count(*) from written) as events, (select min(seq) from written) as first_seq,
-      (select max(seq) from written) as last_seq, exists (select from after where operation = 'truncate') as emptied$statement$,
-    rowcall.events_after_v1(relation_id, v_start, v_table.keyed),
-    case when v_table.keyed then (
+    select (select count(*) from written) as rows, null::jsonb as key, (select count(*) from written) as events,
+      (select min(seq) from written) as first_seq, (select max(seq) from written) as last_seq,
+      exists (select from after where operation = 'truncate') as emptied, false as misread$statement$,
+    rowcall.events_after_v1((backfill).relation, start, keyed),
+    case when keyed then (
       select format('select k.key, (%s)::jsonb::text as image
         from keys as k
         cross join lateral (select (made.row).* from (select %s as row offset 0) as made) as place
         join %s as rowcall_row on %s
         where %s = k.key',
-        v_table.image, rowcall.row_expression_v1(v_table.table_oid, 'k.key'), v_table.source,
+        image, rowcall.row_expression_v1(table_oid, 'k.key'), source,
         string_agg(format('rowcall_row.%1$I %2$s place.%1$I', name, same), ' and '),
-        rowcall.key_expression_v1(v_table.table_oid, v_table.options, 'rowcall_row'))
-      from rowcall.key_order_v1(v_table.table_oid, v_table.options))
+        rowcall.key_expression_v1(table_oid, options, 'rowcall_row'))
+      from rowcall.key_order_v1(table_oid, options))
     else
       format('select a.key, a.image from (select %s as key, (%s)::jsonb::text as image from %s as rowcall_row) as a
         where a.key in (select key from keys)',
-        rowcall.key_expression_v1(v_table.table_oid, v_table.options, 'rowcall_row'), v_table.image, v_table.source)
+        rowcall.key_expression_v1(table_oid, options, 'rowcall_row'), image, source)
     end,
-    v_backfill.first_seq, v_backfill.last_seq, relation_id, jsonb_build_object('backfill', subscription_id),
-    case when v_table.keyed then
+    (backfill).first_seq, (backfill).last_seq, (backfill).relation, jsonb_build_object('backfill', (backfill).subscription),
+    case when keyed then
       'select distinct on (c.key) c.key, c.image from counted as c
        where c.n > 0 and not exists (select from given as g where g.key = c.key)
          and c.key in (select s.key from counted as s group by s.key having sum(s.n) > 0)
@@ -276,14 +212,61 @@ begin
       'select c.key, c.image from counted as c left join given as g on g.key = c.key and g.image = c.image
        cross join lateral generate_series(1, (c.n - coalesce(g.n, 0))::bigint)'
     end)
-    into strict v_rest;
-  if v_rest.emptied then
+$$;
+
+-- Takes the next step of a backfill: logs the next rows of a table, or where "many" is null, once all were looked at, those that
+-- something happened to meanwhile, which ends it. Says how many rows it looked at, or of the end, logged.
+-- In a transaction of its own, which also holds how far it came.
+-- Called by: rowcall sync and rowcall listen, again and again, see queries/backfill.sql. Runs with the caller's rights: whoever may
+-- read the table, all of it, and append to the log. Cost: the rows, and a look at every event since the beginning; at the end also
+-- a look into the table for each of these.
+create function rowcall.backfill_chunk_v1(subscription_id integer, relation_id integer, many integer) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set timezone = 'UTC'
+set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = '1'
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+set array_nulls = on
+set xmloption = content
+set jit = off
+set enable_seqscan = off
+as $$
+declare
+  v_backfill rowcall.backfill;
+  v_start pg_snapshot;
+  v_table record;
+  v_done record;
+begin
+  -- Two at once take turns.
+  select * into strict v_backfill from rowcall.backfill as b
+    where b.subscription = subscription_id and b.relation = relation_id for update;
+  if v_backfill.done or v_backfill.read = (many is not null) then
+    return 0;
+  end if;
+  select c.lower into strict v_start from rowcall.cursor as c where c.subscription = subscription_id;
+  v_table := rowcall.check_backfill_v1(v_backfill);
+  execute case when many is null
+    then rowcall.rest_statement_v1(v_backfill, v_start, v_table.table_oid, v_table.source, v_table.options, v_table.keyed, v_table.image)
+    else rowcall.chunk_statement_v1(v_backfill, v_start, v_table.table_oid, v_table.source, v_table.options, v_table.keyed,
+      v_table.image, many) end
+    into strict v_done;
+  if v_done.emptied then
     raise exception using errcode = 'P0001',
       message = format('%s was truncated meanwhile, and its watch does not record which rows that took', v_table.table_oid::regclass);
   end if;
+  if v_done.misread then
+    raise exception using errcode = 'P0001',
+      message = format('a key of %s cannot be told from null: %s', v_table.table_oid::regclass, v_backfill.position);
+  end if;
   update rowcall.backfill as b
-    set done = true, events = b.events + v_rest.events, first_seq = coalesce(b.first_seq, v_rest.first_seq),
-      last_seq = coalesce(v_rest.last_seq, b.last_seq)
+    set position = coalesce(v_done.key, b.position), read = b.read or not v_table.keyed or v_done.rows < many, done = many is null,
+      events = b.events + v_done.events, first_seq = coalesce(b.first_seq, v_done.first_seq),
+      last_seq = coalesce(v_done.last_seq, b.last_seq)
     where b.subscription = subscription_id and b.relation = relation_id;
-  return v_rest.events;
+  return v_done.rows;
 end $$;

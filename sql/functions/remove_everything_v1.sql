@@ -7,7 +7,7 @@ do $$
 declare
   v_object record;
 begin
-  -- Functions first: their triggers on user tables go with them.
+  -- Functions first: their triggers on user tables go with them. What calls others is younger, and goes before them.
   for v_object in
     select format('drop %s if exists %s cascade', case prokind when 'p' then 'procedure' else 'function' end,
       p.oid::regprocedure) as statement
@@ -15,6 +15,7 @@ begin
     where p.pronamespace = 'rowcall'::regnamespace
       and not exists (select from pg_catalog.pg_depend as d
                       where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    order by p.oid desc
   loop
     execute v_object.statement;
   end loop;

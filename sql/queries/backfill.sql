@@ -19,7 +19,7 @@ select rowcall.backfill_chunk_v1(%(subscription)s, %(relation)s, %(many)s);
 select read from rowcall.backfill where subscription = %(subscription)s and relation = %(relation)s;
 
 -- name: rest
-select rowcall.backfill_rest_v1(%(subscription)s, %(relation)s);
+select rowcall.backfill_chunk_v1(%(subscription)s, %(relation)s, null);
 
 -- name: complete
 -- Lets listeners have the subscription: first its snapshot events, then what happened since it began. Once, whoever is first;

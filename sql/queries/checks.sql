@@ -210,3 +210,32 @@ select array_agg(distinct r.schema_name || '.' || r.table_name), array_remove(ar
   ) then 'login' end], null)
 from rowcall.before_handler as h
 join rowcall.relation as r on r.id = h.relation and r.dropped_at is null;
+
+-- name: free_lanes
+-- How many lanes of each subscription nobody has, though others have some.
+select s.name, sum(cardinality(c.lanes)) filter (where l.id is null)
+from rowcall.subscription as s
+join rowcall.cursor as c on c.subscription = s.id
+left join rowcall.live_worker as l on l.id = c.owner
+group by s.name
+having count(l.id) between 1 and count(*) - 1
+order by s.name;
+
+-- name: unendable
+-- Logins that deliver one subscription, the first of which may not see or not end sessions of the second; and whether that can be
+-- granted.
+with login as (
+  select distinct w.subscription, r.oid, r.rolname, r.rolsuper
+  from rowcall.live_worker as l
+  join rowcall.worker as w using (id)
+  join pg_stat_activity as a on a.pid = w.sessions[1]
+  join pg_roles as r on r.oid = a.usesysid
+)
+select s.name, quote_ident(one.rolname), quote_ident(other.rolname), not other.rolsuper
+from login as one
+join login as other on other.subscription = one.subscription and other.oid <> one.oid
+join rowcall.subscription as s on s.id = one.subscription
+where not one.rolsuper and not pg_has_role(one.oid, other.oid, 'usage')
+  and (other.rolsuper
+    or not (pg_has_role(one.oid, 'pg_signal_backend', 'usage') and pg_has_role(one.oid, 'pg_read_all_stats', 'usage')))
+order by 1, 2, 3;

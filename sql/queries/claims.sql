@@ -65,6 +65,12 @@ from rowcall.cursor
 where subscription = %(subscription)s and exists (select from rowcall.subscription as s where s.id = subscription and s.ready)
 order by id;
 
+-- name: free
+-- The cursors that nobody who is alive has.
+select c.id from rowcall.cursor as c
+where c.subscription = %(subscription)s
+  and (c.owner is null or not exists (select from rowcall.live_worker as l where l.id = c.owner));
+
 -- name: is_enlisted
 select exists (select from rowcall.worker where id = %(worker)s),
   exists (select from rowcall.subscription where id = %(subscription)s and name = %(name)s);

@@ -18,6 +18,7 @@ select id::text, pg_is_in_recovery(), floor_seq, anchor::text from rowcall.insta
 -- which is the snapshot the statement itself reads by.
 -- "seq + 0" keeps the planner from walking the log in seq order to look for the window: the index on xid leads to it, and
 -- opening costs one pass over the window, however long the log is.
+-- Both ends of the window are in one arm of the OR: the upper one by itself would be all of the log.
 select s.upper::text, s.mark, s.opened, e.*
 from (
   select coalesce(w.upper, pg_current_snapshot()) as upper, w.upper is not null as opened, m.mark
@@ -29,16 +30,15 @@ left join lateral (
     case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end as lane,
     case when %(lanes)s::integer[] is not null and next_key is not null then rowcall.lane_v1(relation, next_key) end as next_lane
   from rowcall.event
-  where (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[])) and xid < pg_snapshot_xmax(s.upper)
+  where (xid >= %(xmax)s::xid8 and xid < pg_snapshot_xmax(s.upper) or xid = any (%(xip)s::xid8[]))
     and (not s.opened or pg_visible_in_snapshot(xid, s.upper))
     and seq + 0 > %(floor)s
     and relation = any (array(
       select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
     and operation = any (%(operations)s::rowcall.operation[])
-    and (operation <> 'snapshot' or context is null or not context ? 'backfill')
+    and not rowcall.of_backfill_v1(operation, context)
     and (%(columns)s::text[] is null or operation <> 'update' or old::jsonb ?| %(columns)s::text[])
-    and (%(lanes)s::integer[] is null or key is null or rowcall.lane_v1(relation, key) = any (%(lanes)s::integer[])
-      or (next_key is not null and rowcall.lane_v1(relation, next_key) = any (%(lanes)s::integer[])))
+    and rowcall.in_lanes_v1(relation, key, next_key, %(lanes)s)
   order by seq + 0 limit %(limit)s
 ) as e on true
 order by e.seq;
@@ -56,15 +56,14 @@ where seq > greatest(%(last_seq)s, %(floor)s)
     and relation = any (array(
       select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
     and operation = any (%(operations)s::rowcall.operation[])
-    and (operation <> 'snapshot' or context is null or not context ? 'backfill')
+    and not rowcall.of_backfill_v1(operation, context)
     and (%(columns)s::text[] is null or operation <> 'update' or old::jsonb ?| %(columns)s::text[])
-    and (%(lanes)s::integer[] is null or key is null or rowcall.lane_v1(relation, key) = any (%(lanes)s::integer[])
-      or (next_key is not null and rowcall.lane_v1(relation, next_key) = any (%(lanes)s::integer[])))
+    and rowcall.in_lanes_v1(relation, key, next_key, %(lanes)s)
 order by seq limit %(limit)s;
 
 -- name: stage_slice
 -- Goes on in a stretch of the log that comes before the windows: the rows of a backfill, or what was delivered already and shall
--- be again, or what was not delivered yet when the log was restored. Transaction ids up to the floor say nothing.
+-- be again, or what was not delivered yet when the log was restored.
 select null, (select mark from rowcall.layout_mark), true,
   seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context,
   case when %(lanes)s::integer[] is not null then rowcall.lane_v1(relation, key) end,
@@ -74,17 +73,9 @@ where seq > %(stage_seq)s and seq <= %(stage_until)s
     and relation = any (array(
       select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
     and operation = any (%(operations)s::rowcall.operation[])
-    and case when %(stage)s = 'backfill'
-      then operation = 'snapshot' and context ->> 'backfill' = %(subscription)s::text
-      else (operation <> 'snapshot' or context is null or not context ? 'backfill')
-        and (%(stage)s = 'replay') = (
-          (%(stage)s = 'replay' and seq <= %(floor)s)
-          or not (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[]))
-          or (%(upper)s::pg_snapshot is not null and pg_visible_in_snapshot(xid, %(upper)s::pg_snapshot) and seq <= %(last_seq)s))
-      end
+    and rowcall.in_stage_v1(%(stage)s, %(subscription)s, %(lower)s, %(upper)s, %(last_seq)s, %(floor)s, seq, xid, operation, context)
     and (%(columns)s::text[] is null or operation <> 'update' or old::jsonb ?| %(columns)s::text[])
-    and (%(lanes)s::integer[] is null or key is null or rowcall.lane_v1(relation, key) = any (%(lanes)s::integer[])
-      or (next_key is not null and rowcall.lane_v1(relation, next_key) = any (%(lanes)s::integer[])))
+    and rowcall.in_lanes_v1(relation, key, next_key, %(lanes)s)
 order by seq limit %(limit)s;
 
 -- name: by_seq

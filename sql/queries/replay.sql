@@ -24,16 +24,14 @@ where subscription = %(subscription)s
 returning pg_notify('rowcall', '');
 
 -- name: history
--- What a replay would deliver: events of the stretch that the lane of their key has delivered, among those that a handler wants.
--- Transaction ids of restored events say nothing in this cluster; all of those are delivered.
+-- What a replay would deliver: events of the stretch that belong to that stage of the cursor which has the lane of their key, among
+-- those that a handler wants.
 select e.seq, e.xid::text::bigint, e.at, e.relation, e.operation::text, e.key, e.next_key, e.old, e.new, e.actor, e.context
 from rowcall.event as e
 cross join rowcall.installation as i
-join rowcall.cursor as c on c.subscription = %(subscription)s and rowcall.lane_v1(e.relation, e.key) = any (c.lanes)
+join rowcall.cursor as c on c.subscription = %(subscription)s and rowcall.at_home_v1(e.relation, e.key, c.lanes)
 where e.seq between %(first)s and %(last)s
-  and (e.seq <= i.floor_seq or pg_visible_in_snapshot(e.xid, c.lower)
-    or c.upper is not null and pg_visible_in_snapshot(e.xid, c.upper) and e.seq <= c.last_seq)
-  and (e.operation <> 'snapshot' or coalesce(e.context -> 'backfill' = to_jsonb(%(subscription)s::integer), false))
+  and rowcall.in_stage_v1('replay', c.subscription, c.lower, c.upper, c.last_seq, i.floor_seq, e.seq, e.xid, e.operation, e.context)
   and e.relation = any (array(
     select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
   and e.operation = any (%(operations)s::rowcall.operation[])

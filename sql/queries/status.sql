@@ -22,24 +22,20 @@ cross join lateral (
       (select at from rowcall.event as e
        where e.xid = any (array(select pg_snapshot_xip(c.lower))) and c.stage is distinct from 'restored' and e.seq + 0 > i.floor_seq
          and (c.upper is null or e.seq > c.last_seq or not pg_visible_in_snapshot(e.xid, c.upper))
-         and (cardinality(c.lanes) = 16 or rowcall.lane_v1(e.relation, e.key) = any (c.lanes))
+         and rowcall.at_home_v1(e.relation, e.key, c.lanes)
        order by e.xid limit %(limit)s + 1)
       union all
       (select at from rowcall.event as e
        where e.xid >= pg_snapshot_xmax(c.lower) and c.stage is distinct from 'restored' and e.seq + 0 > i.floor_seq
          and (c.upper is null or e.seq > c.last_seq or not pg_visible_in_snapshot(e.xid, c.upper))
-         and (cardinality(c.lanes) = 16 or rowcall.lane_v1(e.relation, e.key) = any (c.lanes))
+         and rowcall.at_home_v1(e.relation, e.key, c.lanes)
        order by e.xid limit %(limit)s + 1)
       union all
       -- What comes before the windows, see the query stage_slice of queries/log.sql.
       (select at from rowcall.event as e
        where c.stage is not null and e.seq > c.stage_seq and e.seq <= c.stage_until
-         and case when c.stage = 'backfill'
-           then e.operation = 'snapshot' and e.context ->> 'backfill' = s.id::text
-           else (c.stage = 'replay') = ((c.stage = 'replay' and e.seq <= i.floor_seq) or pg_visible_in_snapshot(e.xid, c.lower)
-             or (c.upper is not null and pg_visible_in_snapshot(e.xid, c.upper) and e.seq <= c.last_seq))
-           end
-         and (cardinality(c.lanes) = 16 or rowcall.lane_v1(e.relation, e.key) = any (c.lanes))
+         and rowcall.in_stage_v1(c.stage, s.id, c.lower, c.upper, c.last_seq, i.floor_seq, e.seq, e.xid, e.operation, e.context)
+         and rowcall.at_home_v1(e.relation, e.key, c.lanes)
        order by e.seq limit %(limit)s + 1)
       limit %(limit)s + 1
     ) as places

@@ -16,7 +16,7 @@ where case when e.xid = %(xid)s::xid8 then e.seq > %(seq)s
   and e.relation = any (array(
     select id from rowcall.relation where schema_name like %(schema)s and table_name like %(table)s))
   and e.operation = any (%(operations)s::rowcall.operation[])
-  and (e.operation <> 'snapshot' or e.context is null or not e.context ? 'backfill')
+  and not rowcall.of_backfill_v1(e.operation, e.context)
   and not exists (select from unnest(%(delivered)s::bigint[]) as d (seq) where d.seq = e.seq)
 order by e.seq;
 

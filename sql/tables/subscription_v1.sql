@@ -42,6 +42,8 @@ create table rowcall.cursor (
 create index cursor_subscription on rowcall.cursor (subscription);
 
 -- The windows that some lanes of a subscription have opened and others have yet to: kept only while its lanes are apart.
+-- While nobody has some of the lanes they pile up, but never more of them than of what the log keeps for those lanes: one is opened
+-- where there is an event to deliver, else once in a thousand transactions. rowcall doctor says when nobody has lanes.
 create table rowcall.window (
   subscription integer not null references rowcall.subscription on delete cascade,
   number bigint not null,

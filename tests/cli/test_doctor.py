@@ -78,6 +78,53 @@ def cured(dsn: str, database: Database, check: str) -> Finding:
     return line
 
 
+def test_lanes_that_nobody_has(dsn: str, database: Database, connect: Connect) -> None:
+    app = Rowcall()
+    app.watch("users")
+    app.after("users", name="reader")(lambda event: None)
+    sync(app, dsn)
+    worker = enlist(connect(autocommit=True), "reader", lanes=4)
+    database.execute("select rowcall.claim_v1(%s, 4)", (worker,))
+    line = found(dsn, "lanes_delivered")
+    assert (line["severity"], line["subject"]) == ("problem", "reader")
+    assert "nobody has 12 of its 16 lanes" in line["finding"]
+    database.execute("select rowcall.claim_v1(%s, 16)", (worker,))
+    assert [line for line in examine(dsn) if line["check"] == "lanes_delivered"] == []
+
+
+def test_listeners_that_cannot_end_each_others_sessions(
+    dsn: str, database: Database, connect: Connect, role: str
+) -> None:
+    app = Rowcall()
+    app.watch("users")
+    app.after("users", name="reader")(lambda event: None)
+    sync(app, dsn)
+    add = """insert into rowcall.worker (subscription, lanes, process, locked, sessions)
+        select id, 16, 'x', false, array[%s::integer] from rowcall.subscription"""
+    theirs = connect(dsn.replace("postgres@", f"{role}@"))
+    database.execute(add, (theirs.info.backend_pid,))
+    assert [line for line in examine(dsn) if line["check"] == "sessions_endable"] == []
+    database.execute(add, (database.info.backend_pid,))
+    line = found(dsn, "sessions_endable")
+    assert line["finding"].startswith(
+        "somebody and postgres both deliver reader, but somebody cannot end sessions of postgres:"
+    )
+    assert line["cure"] == "Have all listeners of a subscription log in as one role."
+    database.execute("create role other login")
+    others = connect(dsn.replace("postgres@", "other@"))
+    database.execute(
+        "update rowcall.worker set sessions = array[%s::integer] where sessions[1] = %s",
+        (others.info.backend_pid, database.info.backend_pid),
+    )
+    mutual = [line for line in examine(dsn) if line["check"] == "sessions_endable"]
+    assert len(mutual) == 2
+    for line in mutual:
+        follow(dsn, database, line["cure"])
+    assert [line for line in examine(dsn) if line["check"] == "sessions_endable"] == []
+    others.close()
+    database.execute("drop owned by other; drop role other")
+
+
 def test_a_healthy_installation(dsn: str, database: Database, gate: str, write_app: WriteApp) -> None:
     target = write_app(
         "app.watch('users')\napp.rule('users', 'adult', 'new.age >= 18')\n"

@@ -16,7 +16,7 @@ from rowcall.listener.parked import Parked, ParkedKeys
 from rowcall.postgres import connection as connections
 from rowcall.postgres.parked import Lines
 from tests.command import fine, refused, rowcall, typed
-from tests.listeners import drain, listening, sync
+from tests.listeners import drain, is_asleep, listening, sync
 from tests.waiting import eventually
 
 Database = psycopg.Connection[Any]
@@ -327,12 +327,6 @@ def test_a_listener_notices_a_retry_at_once(dsn: str, database: Database, app: R
     assert one < two
 
 
-def is_asleep(database: Database) -> bool:
-    query = """select from pg_locks where locktype = 'advisory' and classid = 1383036771 and objid = 0 and granted
-        and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())"""
-    return bool(database.execute(query).fetchall())
-
-
 def test_a_sleeping_listener_notices_a_skip_at_once(
     dsn: str, database: Database, app: Rowcall, handler: Handler
 ) -> None:
@@ -426,3 +420,14 @@ def test_help_shows_an_example() -> None:
     for name in ("parked", "retry", "skip"):
         assert f"Example: rowcall {name} shop.events.project" in fine(name, "--help").out
     assert rowcall("skip").code == 2
+
+
+@pytest.mark.parametrize("other", [b'{"id": 1.0}', b'{"id": 1.00}'])
+def test_keys_that_are_equal_are_one_line(other: bytes) -> None:
+    lines = Lines()
+    lines.add(1, 7, b'{"id": 1}', None)
+    lines.add(2, 7, other, None)
+    lines.add(3, 7, b'{"id": 10}', other)
+    lines.add(4, 7, b'{"id": 10}', None)
+    assert lines.all_heads() == [1]
+    assert lines.behind() == {1: 3}

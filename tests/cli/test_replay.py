@@ -180,6 +180,41 @@ def test_a_dry_run_takes_what_was_delivered(dsn: str, database: Database, target
     assert nothing == "reader was called with 0 events. What it wrote is rolled back:\nnothing\n"
 
 
+@pytest.mark.parametrize("taken", ["event, conn", "events, conn"])
+def test_a_dry_run_leaves_out_what_the_handler_does_not_want(
+    dsn: str, database: Database, target: str, write_app: WriteApp, taken: str
+) -> None:
+    """As a listener does: its condition is asked call by call, and where that fails the event does."""
+    del target
+    picky = write_app(f"""
+app.watch("users")
+
+@app.after("users", name="reader", when=lambda event: 1 / (event.new["age"] - 13) <= -1)
+def follow({taken}):
+    conn.execute("update totals set total = total + 1")
+""")
+    said = fine("replay", "reader", picky, "--from", "1", "--dry-run", "--dsn", dsn).out.splitlines()
+    assert said[0] == "reader was called with 2 events, of which 1 failed. What it wrote is rolled back:"
+    assert said[2].split() == ["public.totals", "0", "1", "0"]
+    assert said[-1] == f"failed: seq {seqs(database)[2]}, insert users: ZeroDivisionError: division by zero"
+
+
+def test_a_dry_run_leaves_out_the_rows_of_a_backfill(dsn: str, database: Database, write_app: WriteApp) -> None:
+    """No replay delivers them again."""
+    database.execute("insert into users values (1, 'x', 1)")
+    target = write_app("""
+app.watch("users")
+
+@app.after("users", name="filled", start="backfill")
+def follow(event): ...
+""")
+    fine("sync", target, "--dsn", dsn)
+    database.execute("insert into users values (2, 'x', 2)")
+    fine("listen", target, "--drain", "--dsn", dsn)
+    said = fine("replay", "filled", target, "--from", "1", "--dry-run", "--dsn", dsn).out
+    assert said.startswith("filled was called with 1 event.")
+
+
 def test_what_goes_with_a_dry_run(dsn: str, target: str) -> None:
     assert "--dry-run runs the handler" in refused(2, "replay", "reader", "--from", "1", "--dry-run", "--dsn", dsn)
     assert "MODULE:APP is for --dry-run" in refused(2, "replay", "reader", target, "--from", "1", "--dsn", dsn)

@@ -6,24 +6,21 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Event, Rowcall
 from rowcall.listener.daemon import Listener
 from rowcall.postgres import connection as connections
 from rowcall.postgres import tables
-from tests.command import fine
-from tests.listener.test_lanes import owners, programs, shop, spread, write  # noqa: F401 - a fixture
-from tests.listeners import listener_for, program, sync
+from tests.conftest import Database
+from tests.listener.test_lanes import owners, programs, shop, spread  # noqa: F401 - a fixture
+from tests.listeners import listener_for, program, sync, synchronised
+from tests.users import write
 from tests.waiting import eventually, eventually_async
 
-Database = psycopg.Connection[Any]
-
 STUCK = """
-import asyncio, pathlib, threading, time
+import asyncio, pathlib, signal, threading, time
 from rowcall import Rowcall
 
 app = Rowcall("stuck")
@@ -39,17 +36,22 @@ async def swallow():
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             pass
+
+def block():
+    before = signal.getsignal(signal.SIGTERM)
+    while signal.getsignal(signal.SIGTERM) is before:
+        time.sleep(0.01)
+    pathlib.Path("heard").touch()
+    time.sleep(30)
 """
 HANG = "def single(event): running('s'); threading.Event().wait()"
 SWALLOW = "async def single(event): running('s'); await swallow()"
-BLOCK = "async def single(event): running('s'); time.sleep(30)"
+BLOCK = "async def single(event): running('s'); block()"
 
 
 def stuck(place: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, timeout: float, body: str, more: str = "") -> None:
-    (place / "stuck.py").write_text(f'{STUCK}\n@app.after("users", name="single", timeout={timeout})\n{body}\n{more}\n')
-    monkeypatch.chdir(place)
-    monkeypatch.syspath_prepend(place)
-    fine("sync", "stuck:app", "--dsn", dsn)
+    text = f'{STUCK}\n@app.after("users", name="single", timeout={timeout})\n{body}\n{more}\n'
+    synchronised(place, dsn, monkeypatch, "stuck", text)
 
 
 def is_running(place: Path) -> Callable[[], bool]:
@@ -100,7 +102,7 @@ def test_the_second_signal_is_heard_while_a_handler_blocks_the_loop(
     with program(tmp_path, "stuck:app", dsn) as running:
         eventually(is_running(tmp_path))
         running.signal(signal.SIGTERM)
-        time.sleep(0.5)
+        eventually((tmp_path / "heard").exists)
         running.signal(signal.SIGTERM)
         assert running.ended(5) == 128 + signal.SIGTERM
 

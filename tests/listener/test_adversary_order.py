@@ -17,12 +17,11 @@ from rowcall.listener.worker import Worker
 from rowcall.postgres import connection as connections
 from rowcall.postgres.log import Cursor, LogReader
 from rowcall.selector import Topic
-from tests.conftest import Connect
-from tests.listener.test_lanes import check_copies, copied, programs, shop, spread, write  # noqa: F401 - a fixture
+from tests.conftest import Connect, Database
+from tests.listener.test_lanes import check_copies, copied, programs, shop, spread  # noqa: F401 - a fixture
 from tests.listeners import drain, enlist, listener_for, sync
+from tests.users import write
 from tests.waiting import eventually_async
-
-Database = psycopg.Connection[Any]
 
 
 def keys_of(database: Database, first: int, last: int) -> list[int]:

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Event, Rowcall
 from rowcall.postgres import backfill, connection
+from tests.conftest import Database
 from tests.listeners import NAME, drain, sync
-
-Database = psycopg.Connection[Any]
 
 
 class Mirror:

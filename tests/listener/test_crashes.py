@@ -11,12 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from rowcall import Event, Rowcall, errors
-from tests.command import fine
-from tests.conftest import Connect
-from tests.listeners import Program, drain, listening, program, sync
+from tests.conftest import Connect, Database
+from tests.listeners import Program, drain, listening, program, sync, synchronised
+from tests.users import seen_by, write
 from tests.waiting import eventually
-
-Database = psycopg.Connection[Any]
 
 #: An app that does what the row's name says.
 TROUBLE = """
@@ -52,22 +50,7 @@ def batch(events, conn):
 @pytest.fixture
 def shop(tmp_path: Path, dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a synchronised app."""
-    (tmp_path / "trouble.py").write_text(TROUBLE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    fine("sync", "trouble:app", "--dsn", dsn)
-    return tmp_path
-
-
-def write(database: Database, first: int, last: int, name: str = "x") -> None:
-    database.execute(
-        "insert into users select n, %s, n from generate_series(%s::int, %s::int) as n", (name, first, last)
-    )
-
-
-def seen(database: Database, who: str) -> list[int]:
-    rows = database.execute("select what from seen where what like %s order by place", (f"{who} %",)).fetchall()
-    return [int(what.split()[1]) for (what,) in rows]
+    return synchronised(tmp_path, dsn, monkeypatch, "trouble", TROUBLE)
 
 
 def parked(database: Database) -> list[tuple[str, int, int, bool, str]]:
@@ -115,12 +98,12 @@ def test_an_event_that_kills_the_process_is_found_within_three_restarts(
 
         def is_done() -> bool:
             keep_alive(lives, shop, dsn)
-            return seen(database, who) == others(60, 31) and len(seen(database, other)) == 60
+            return seen_by(database, who) == others(60, 31) and len(seen_by(database, other)) == 60
 
         eventually(is_done, timeout=45)
         assert len(lives) <= 4
         assert lives[-1].process.poll() is None
-        assert seen(database, other) == others(60)
+        assert seen_by(database, other) == others(60)
     error = "ProcessDied: the listener's process died while handling it, 3 times"
     assert parked(database) == [(who, 31, 1, True, error)]
     assert database.execute("select count(*) from rowcall.suspect").fetchone() == (0,)
@@ -158,18 +141,18 @@ def test_nothing_is_on_record_unless_a_process_died(dsn: str, database: Database
     """)
     with program(shop, "trouble:app", dsn) as running:
         write(database, 1, 50)
-        eventually(lambda: len(seen(database, "single")) == 50)
+        eventually(lambda: len(seen_by(database, "single")) == 50)
         running.signal(signal.SIGTERM)
         assert running.ended() == 0
     with program(shop, "trouble:app", dsn) as running:
         write(database, 51, 60)
-        eventually(lambda: len(seen(database, "single")) == 60)
+        eventually(lambda: len(seen_by(database, "single")) == 60)
         running.signal(signal.SIGKILL)
         running.ended()
     assert database.execute("select count(*) from records").fetchone() == (0,)
     write(database, 61, 70)
     with program(shop, "trouble:app", dsn):
-        eventually(lambda: len(seen(database, "single")) == len(seen(database, "batch")) == 70)
+        eventually(lambda: len(seen_by(database, "single")) == len(seen_by(database, "batch")) == 70)
     count = database.execute("select count(*) from records").fetchone()
     assert count is not None
     assert count[0] >= 10
@@ -182,8 +165,8 @@ def test_a_sync_handler_that_never_returns_restarts_the_process(dsn: str, databa
     write(database, 6, 6, "hang")
     write(database, 7, 10)
     with program(shop, "trouble:app", dsn) as running:
-        eventually(lambda: seen(database, "single") == others(10, 6), timeout=30)
-        eventually(lambda: seen(database, "batch") == others(10), timeout=10)
+        eventually(lambda: seen_by(database, "single") == others(10, 6), timeout=30)
+        eventually(lambda: seen_by(database, "batch") == others(10), timeout=10)
         # The same process, by its number, and yet another.
         assert running.process.poll() is None
         assert len(running.logged("starting anew")) == 1
@@ -199,7 +182,7 @@ def test_one_of_a_batch_that_never_returns_is_found(dsn: str, database: Database
     write(database, 6, 6, "hang in batches")
     write(database, 7, 10)
     with program(shop, "trouble:app", dsn):
-        eventually(lambda: seen(database, "batch") == others(10, 6), timeout=45)
+        eventually(lambda: seen_by(database, "batch") == others(10, 6), timeout=45)
     assert [row[:4] for row in parked(database)] == [("batch", 6, 1, False)]
 
 
@@ -221,7 +204,7 @@ def test_an_async_handler_is_cancelled_at_its_timeout(dsn: str, database: Databa
     write(database, 1, 3)
     left = drain(app, dsn)
     assert left.waiting == 1
-    assert seen(database, "async") == [1, 3]
+    assert seen_by(database, "async") == [1, 3]
     assert [row[1:] for row in parked(database)] == [(2, 1, False, "TimeoutError: it did not return within 0.3 s")]
 
 
@@ -235,9 +218,42 @@ def test_a_sync_handler_that_waits_for_the_server_is_cut_and_costs_an_attempt(ds
     sync(app, dsn)
     write(database, 1, 3)
     with capture_logs() as logs, listening(app, dsn):
-        eventually(lambda: seen(database, "sync") == [1, 3])
+        eventually(lambda: seen_by(database, "sync") == [1, 3])
     assert [row[1:] for row in parked(database)] == [(2, 1, False, "TimeoutError: it did not return within 0.3 s")]
     assert [log["event"] for log in logs].count("cut") == 1
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_call_that_is_cut_takes_no_other_handler_along(
+    dsn: str, database: Database, connect: Connect, kind: str
+) -> None:
+    """Their calls in flight go on, and commit."""
+    calls: list[str] = []
+    app = app_with(lambda event, conn: conn.execute("select pg_sleep(3600)"), timeout=0.3)
+
+    def other(event: Event, conn: Database) -> None:
+        calls.append("sync")
+        conn.execute("select pg_advisory_xact_lock_shared(42)")
+
+    async def other_async(event: Event, conn: psycopg.AsyncConnection[Any]) -> None:
+        calls.append("async")
+        await conn.execute("select pg_advisory_xact_lock_shared(42)")
+
+    app.after("users", name="other")(other if kind == "sync" else other_async)
+    sync(app, dsn)
+    gatekeeper = connect(autocommit=True)
+    gatekeeper.execute("select pg_advisory_lock(42)")
+    write(database, 1, 2)
+    with capture_logs() as logs, listening(app, dsn):
+        eventually(lambda: [row[:2] for row in parked(database)] == [("reader", 1), ("reader", 2)])
+        assert calls == [kind]
+        gatekeeper.execute("select pg_advisory_unlock(42)")
+        delivered = "select delivered from rowcall.cursor join rowcall.subscription as s on s.id = subscription where name = 'other'"
+        eventually(lambda: database.execute(delivered).fetchone() == (2,))
+        assert calls == [kind, kind]
+    assert [log["event"] for log in logs].count("cut") == 2
+    assert [log["event"] for log in logs].count("listening") == 1
+    assert "the database is gone; trying to reconnect" not in [log["event"] for log in logs]
 
 
 def test_many_calls_may_take_longer_together(dsn: str, database: Database) -> None:
@@ -249,7 +265,7 @@ def test_many_calls_may_take_longer_together(dsn: str, database: Database) -> No
     sync(app, dsn)
     write(database, 1, 20)
     drain(app, dsn)
-    assert seen(database, "slow") == others(20)
+    assert seen_by(database, "slow") == others(20)
     assert parked(database) == []
 
 
@@ -272,4 +288,4 @@ def test_after_the_grace_time_what_is_in_flight_is_rolled_back(
         assert running.ended(8) == 0
         assert running.logged("the grace time is over; what is in flight is rolled back")
     blocker.rollback()
-    assert seen(database, "single") == []
+    assert seen_by(database, "single") == []

@@ -8,15 +8,12 @@ from math import isnan
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from rowcall import Event, Retry, Rowcall, errors
 from rowcall.listener import retry, subscription, worker
-from tests.conftest import Connect
+from tests.conftest import Connect, Database
 from tests.listeners import drain, sync
-
-Database = psycopg.Connection[Any]
 
 
 class Recorder:

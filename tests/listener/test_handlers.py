@@ -10,13 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from rowcall import Event, Retry, Rowcall, errors
+from tests.conftest import Database
 from tests.listeners import drain, sync
-
-Database = psycopg.Connection[Any]
-
-
-def seen(database: Database) -> list[str]:
-    return [row[0] for row in database.execute("select what from seen order by place").fetchall()]
+from tests.users import seen
 
 
 def app_with(*handlers: Any, **options: Any) -> Rowcall:

@@ -9,16 +9,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Event, Rowcall
-from tests.command import fine
-from tests.conftest import Connect
-from tests.listeners import Program, drain, enlist, program, sync
+from rowcall.listener import worker
+from tests.command import fine, rowcall
+from tests.conftest import Connect, Database
+from tests.listeners import Program, drain, enlist, program, sync, synchronised
+from tests.users import write
 from tests.waiting import eventually
-
-Database = psycopg.Connection[Any]
 
 #: An app that copies what it is told, and waits for a lock in the middle of it where a row says so.
 COPIES = """
@@ -44,12 +43,8 @@ SEEN = "select seen_at from rowcall.worker"
 @pytest.fixture
 def shop(tmp_path: Path, dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a synchronised app."""
-    (tmp_path / "lanes.py").write_text(COPIES)
     database.execute("create table copies (place bigserial, seq bigint, what text, who int)")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    fine("sync", "lanes:app", "--dsn", dsn)
-    return tmp_path
+    return synchronised(tmp_path, dsn, monkeypatch, "lanes", COPIES)
 
 
 @contextmanager
@@ -92,10 +87,6 @@ def check_copies(database: Database) -> None:
             keys.setdefault(own, []).append(seq)
     for line in keys.values():
         assert [place[seq] for seq in line] == sorted(place[seq] for seq in line)
-
-
-def write(database: Database, first: int, last: int) -> None:
-    database.execute("insert into users select n, 'x', n from generate_series(%s::int, %s::int) as n", (first, last))
 
 
 def test_lanes_spread_evenly_and_come_back(dsn: str, database: Database, shop: Path) -> None:
@@ -283,3 +274,47 @@ def test_what_another_left_in_good_order_is_taken_at_once(dsn: str, database: Da
     holder.execute("select rowcall.release_v1(%s, 0)", (worker,))
     drain(app, dsn)
     assert seen == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    "statement", ["insert into users select n, 'x', n from generate_series(1, 50) as n", "truncate users"]
+)
+def test_a_drain_does_not_wait_for_lanes_that_nobody_has(
+    dsn: str, database: Database, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A truncate concerns all lanes: with none of them may it be delivered before the others are there."""
+    monkeypatch.setattr(worker, "ABANDONED", 0.2)
+    database.execute(statement)
+    said = rowcall("listen", "lanes:app", "--drain", "--lanes", "4", "--dsn", dsn)
+    assert said.code == 1
+    assert "rowcall: Nobody has lanes 4 to 15 of copies, so that not everything was delivered:" in said.err
+    fine("listen", "lanes:app", "--drain", "--dsn", dsn)
+    left = "select count(*) from rowcall.event as e where not exists (select from copies as c where c.seq = e.seq)"
+    assert database.execute(left).fetchone() == (0,)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_drain_ends_well_if_there_is_nothing_in_lanes_that_nobody_has(dsn: str, database: Database) -> None:
+    fine("listen", "lanes:app", "--drain", "--lanes", "4", "--dsn", dsn)
+    del database
+
+
+def test_windows_that_lanes_have_yet_to_read_are_no_more_than_events(dsn: str, database: Database, shop: Path) -> None:
+    windows, handled = "select count(*) from rowcall.window", "select count(*) from copies"
+
+    def count(query: str) -> int:
+        row = database.execute(query).fetchone()
+        assert row
+        return int(row[0])
+
+    own = "select count(*) from rowcall.event where rowcall.in_lanes_v1(relation, key, next_key, '{0,1,2,3}')"
+    with program(shop, "lanes:app", dsn, "--lanes", "4"):
+        for number in range(1, 61):
+            write(database, number, number)
+            database.execute("create table if not exists other (id int); insert into other values (1)")
+        eventually(lambda: count(handled) == count(own))
+        assert 0 < count(windows) <= count(handled) < 60
+    fine("listen", "lanes:app", "--drain", "--dsn", dsn)
+    assert count(windows) == 0
+    assert count(handled) == 60

@@ -2,16 +2,13 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Rowcall
 from tests.command import fine
-from tests.conftest import Connect
+from tests.conftest import Connect, Database
 from tests.listeners import listening, sync
 from tests.waiting import eventually
-
-Database = psycopg.Connection[Any]
 
 _PARTITIONS = "select count(*) from pg_inherits where inhparent = 'rowcall.event'::regclass"
 

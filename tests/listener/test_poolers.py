@@ -5,18 +5,16 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from rowcall import embedded
 from tests.command import fine, refused
-from tests.conftest import Connect
-from tests.listeners import Program, program
+from tests.conftest import Connect, Database
+from tests.listeners import Program, program, synchronised
+from tests.users import seen_by, write
 from tests.waiting import eventually
-
-Database = psycopg.Connection[Any]
 
 APP = """
 from rowcall import Rowcall
@@ -39,11 +37,7 @@ async def with_async_conn(events, conn):
 def shop(tmp_path: Path, dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a synchronised app."""
     del database
-    (tmp_path / "pooled.py").write_text(APP)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    fine("sync", "pooled:app", "--dsn", dsn)
-    return tmp_path
+    return synchronised(tmp_path, dsn, monkeypatch, "pooled", APP)
 
 
 @pytest.fixture
@@ -80,18 +74,9 @@ logfile = {directory}/log
         process.wait(10)
 
 
-def seen(database: Database, who: str) -> list[int]:
-    rows = database.execute("select what from seen where what like %s order by place", (f"{who} %",)).fetchall()
-    return [int(what.split()[1]) for (what,) in rows]
-
-
-def write(database: Database, first: int, last: int) -> None:
-    database.execute("insert into users select n, 'x', n from generate_series(%s::int, %s::int) as n", (first, last))
-
-
 def check_deliveries(database: Database, last: int) -> None:
     everything = list(range(1, last + 1))
-    eventually(lambda: sorted(seen(database, "sync")) == sorted(seen(database, "async")) == everything)
+    eventually(lambda: sorted(seen_by(database, "sync")) == sorted(seen_by(database, "async")) == everything)
 
 
 def listens(database: Database) -> bool:
@@ -131,8 +116,8 @@ def test_two_listeners_behind_a_pooler(
         one.process.kill()
         one.process.wait()
         write(database, 302, 400)
-        eventually(lambda: len(seen(database, "sync")) == len(seen(database, "async")) == 400, timeout=20)
-    assert sorted(seen(database, "sync")) == sorted(seen(database, "async")) == list(range(1, 401))
+        eventually(lambda: len(seen_by(database, "sync")) == len(seen_by(database, "async")) == 400, timeout=20)
+    assert sorted(seen_by(database, "sync")) == sorted(seen_by(database, "async")) == list(range(1, 401))
     del dsn
 
 
@@ -153,4 +138,4 @@ def test_a_drain_behind_a_pooler(dsn: str, database: Database, shop: Path, poole
     write(database, 1, 50)
     draining = Program(shop, "pooled:app", pooled_dsn, "--drain", "--poll")
     assert draining.ended(15) == 0
-    assert seen(database, "sync") == seen(database, "async") == list(range(1, 51))
+    assert seen_by(database, "sync") == seen_by(database, "async") == list(range(1, 51))

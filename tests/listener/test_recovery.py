@@ -12,14 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from rowcall import Event, Rowcall, embedded
+from rowcall import Event, Rowcall, embedded, errors
+from rowcall.listener import delivery
 from rowcall.postgres import connection as connections
 from tests.command import fine, rowcall
-from tests.conftest import Connect
-from tests.listeners import Program, listening, program, sync
+from tests.conftest import Connect, Database
+from tests.listeners import Program, is_asleep, listening, program, sync
+from tests.users import write
 from tests.waiting import eventually
-
-Database = psycopg.Connection[Any]
 
 #: An app that copies what it is told, and waits for a lock in the middle of it where a row says so.
 COPIES = """
@@ -64,12 +64,6 @@ def deliverers(database: Database) -> list[int]:
     return [row[0] for row in rows]
 
 
-def write(database: Database, first: int, last: int, name: str = "x") -> None:
-    database.execute(
-        "insert into users select n, %s, n from generate_series(%s::int, %s::int) as n", (name, first, last)
-    )
-
-
 def waiting_backends(database: Database) -> list[int]:
     query = "select pid from pg_stat_activity where datname = current_database() and wait_event = 'advisory' and application_name <> 'rowcall peers'"
     return [row[0] for row in database.execute(query).fetchall()]
@@ -77,14 +71,6 @@ def waiting_backends(database: Database) -> list[int]:
 
 def is_waiting(database: Database) -> bool:
     return len(waiting_backends(database)) == 1
-
-
-def is_asleep(database: Database) -> bool:
-    query = """
-        select count(*) from pg_locks where locktype = 'advisory' and classid = 1383036771 and objid = 0 and granted
-          and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())
-    """
-    return database.execute(query).fetchone() == (1,)
 
 
 def test_killed_in_the_middle_of_a_window(dsn: str, database: Database, shop: Path, connect: Connect) -> None:
@@ -253,6 +239,30 @@ def test_connections_that_are_cut_come_back_and_cost_no_attempt(dsn: str, databa
             write(database, count, count)
             eventually(lambda count=count: all_copied(dsn, count))  # type: ignore[misc]
     assert database.execute("select count(*) from rowcall.parked").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("part", ["open", "transact"])
+def test_an_outage_of_some_connections_is_logged_once(
+    dsn: str, database: Database, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are there all the while: as where the server has no room for all of them, or its disk is full."""
+    app = copying_app()
+    database.execute("create table copies (who text, id int)")
+    sync(app, dsn)
+    failures = iter(range(4))
+    working = getattr(delivery.SyncDelivery, part)
+
+    async def failing(self: delivery.SyncDelivery, *arguments: Any, **options: Any) -> None:
+        if self.handler.name == "sync" and next(failures, None) is not None:
+            raise errors.Unreachable("sorry, too many clients already.")
+        await working(self, *arguments, **options)
+
+    monkeypatch.setattr(delivery.SyncDelivery, part, failing)
+    write(database, 1, 3)
+    with capture_logs() as logs, listening(app, dsn):
+        eventually(lambda: all_copied(dsn, 3))
+    assert next(failures, None) is None
+    assert [log["event"] for log in logs].count("the database is gone; trying to reconnect") == 1
 
 
 def test_a_connection_that_dies_under_a_handler_costs_no_attempt(dsn: str, database: Database) -> None:

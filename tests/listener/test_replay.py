@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Event, Rowcall
 from tests.command import fine
+from tests.conftest import Database
 from tests.listeners import drain, sync
-
-Database = psycopg.Connection[Any]
+from tests.users import seen
 
 
 class Handler:
@@ -108,8 +107,3 @@ def test_failures_of_a_replay_are_set_aside(dsn: str, database: Database, app: R
     database.execute("update rowcall.parked set due_at = now()")
     drain(app, dsn)
     assert seen(database) == ["3", "4", "5"]
-
-
-def seen(database: Database) -> list[str]:
-    """What counts: what was rolled back is tried again."""
-    return [what for (what,) in database.execute("select what from seen order by place").fetchall()]

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Event, Rowcall, embedded
 from rowcall.migrate import upgrade
 from rowcall.postgres import backfill, connection
-from tests.conftest import Connect, new_server
+from tests.conftest import Connect, Database, new_server
 from tests.listeners import NAME, drain, sync
 from tests.stages.restoring import restored
-
-Database = psycopg.Connection[Any]
+from tests.users import seen
 
 
 class Handler:
@@ -46,10 +44,6 @@ def app_for(handler: Handler, **options: Any) -> Rowcall:
     app.watch("users")
     app.after("users", name="reader", **options)(handler)
     return app
-
-
-def seen(database: Database) -> list[str]:
-    return [what for (what,) in database.execute("select what from seen order by place").fetchall()]
 
 
 def write(database: Database, *ages: int) -> None:

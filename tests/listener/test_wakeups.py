@@ -4,35 +4,18 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Event, Rowcall
 from rowcall.listener import sleep
 from rowcall.listener.sleep import Sleep
 from rowcall.postgres.wakeups import Place
-from tests.conftest import Connect
-from tests.listeners import listening, sync
+from tests.conftest import Connect, Database
+from tests.listeners import is_asleep, listening, sync
 from tests.waiting import eventually
 
-Database = psycopg.Connection[Any]
 SOON = sleep.BACKSTOP / 3
-
-
-def locks(database: Database, mode: str) -> int:
-    query = """
-        select count(*) from pg_locks where locktype = 'advisory' and classid = 1383036771 and objid = 0 and granted
-          and mode = %s and database = (select oid from pg_database where datname = current_database())
-    """
-    row = database.execute(query, (mode,)).fetchone()
-    assert row
-    return int(row[0])
-
-
-def is_asleep(database: Database) -> bool:
-    return locks(database, "ExclusiveLock") == 1
 
 
 def rings(ears: Database) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import embedded, resources
@@ -11,12 +10,10 @@ from rowcall.migrate import upgrade
 from rowcall.postgres import anchor, backfill, connection
 from rowcall.postgres.claims import Claim
 from tests.command import fine, rowcall
-from tests.conftest import Connect, new_server
+from tests.conftest import Connect, Database, new_server
 from tests.listeners import sync
 from tests.stages.restoring import restored
 from tests.stages.test_filling import app_for, fill
-
-Database = psycopg.Connection[Any]
 
 ALL_CURSORS = resources.queries("claims")["all"]
 CURSOR = """select stage::text, stage_seq, stage_until, restored_seq, restored_until, lower::text

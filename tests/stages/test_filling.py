@@ -14,10 +14,8 @@ from psycopg import sql
 from rowcall import Event, Rowcall, errors
 from rowcall.postgres import backfill, connection, subscriptions, tables
 from tests.capture.replay import Replica
-from tests.conftest import Connect
+from tests.conftest import Connect, Database
 from tests.listeners import NAME, sync
-
-Database = psycopg.Connection[Any]
 
 #: ROWCALL_BACKFILL_SEEDS=200 tries so many programs of each kind instead of the few that a test run has time for.
 SEEDS = int(os.environ.get("ROWCALL_BACKFILL_SEEDS", "4"))

@@ -3,14 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
 
 from rowcall import Event, Rowcall
-from tests.conftest import Connect
+from tests.conftest import Connect, Database
 from tests.listeners import sync
-
-Database = psycopg.Connection[Any]
 
 
 class Notes:

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from rowcall import Event, Rowcall, acting, errors
 from rowcall.testing import AsyncDelivery, Delivery
+from tests.conftest import Database
 from tests.listeners import sync
-from tests.testing.conftest import Database, app_with
+from tests.testing.conftest import app_with
 
 AsyncDatabase = psycopg.AsyncConnection[Any]
 

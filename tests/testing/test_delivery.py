@@ -10,9 +10,9 @@ from psycopg.rows import dict_row
 
 from rowcall import Event, Retry, Rowcall, acting, errors
 from rowcall.testing import Delivery
-from tests.conftest import Connect
+from tests.conftest import Connect, Database
 from tests.listeners import sync
-from tests.testing.conftest import Database, Notes, app_with, noted
+from tests.testing.conftest import Notes, app_with, noted
 
 
 def keys(events: list[Event]) -> list[Any]:

@@ -9,9 +9,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scop
 
 from rowcall import Event, Rowcall, errors
 from rowcall.testing import Delivery
-from tests.conftest import Connect
+from tests.conftest import Connect, Database
 from tests.listeners import sync
-from tests.testing.conftest import Database, noted
+from tests.testing.conftest import noted
 
 
 class Base(DeclarativeBase):

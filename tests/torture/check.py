@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
-Database = psycopg.Connection[Any]
+from tests.conftest import Database
 
 #: What each subscription of the app is to see, as a condition over the log.
 SUBSCRIPTIONS = {

@@ -1,18 +1,14 @@
 """The torture test can fail: where delivery is broken on purpose, its checker says so."""
 
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
 from tests.command import fine
-from tests.conftest import Connect
+from tests.conftest import Connect, Database
 from tests.listeners import program
 from tests.torture import check, tables
 from tests.waiting import eventually
-
-Database = psycopg.Connection[Any]
 
 _TARGET = "tests.torture.sabotage:app"
 #: Far beyond what a ring takes, far below the backstop that the sabotage sets.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,6 +14,7 @@ import psycopg
 from psycopg import sql
 
 from rowcall import embedded, resources
+from rowcall.bench.programs import pgbench_command, rowcall_command
 from rowcall.bench.results import Results
 from rowcall.migrate import upgrade
 from rowcall.postgres import declarations
@@ -122,8 +122,7 @@ class CaptureBench:
         """A listener in a process of its own, attached to all that is captured here."""
         directory = Path(self._server.log).parent
         (directory / "bench_app.py").write_text(_LISTENED_APP)
-        program = [sys.executable, "-c", "from rowcall.cli import main; main()"]
-        command = [*program, "listen", "bench_app:app", "--dsn", self._dsn]
+        command = rowcall_command("listen", "bench_app:app", "--dsn", self._dsn)
         with subprocess.Popen(command, cwd=directory, stderr=subprocess.DEVNULL) as listener:
             try:
                 yield
@@ -220,12 +219,9 @@ class CaptureBench:
         self._connection.execute(sql.SQL("vacuum {}").format(sql.Identifier(table)))
 
     def _pgbench(self, script: Path, clients: int, length: list[str]) -> tuple[int, float]:
-        command = [
-            *(self._server.bin_directory / "pgbench", "-n", "-M", "prepared", "-f", script),
-            *("-c", clients, "-j", min(clients, 2), *length),
-            *("-h", self._server.socket_directory, "-p", embedded.PORT, "-U", "postgres", "postgres"),
-        ]
-        said = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout
+        options = ("--protocol", "prepared", "--jobs", min(clients, 2), *length)
+        command = pgbench_command(self._server, script, clients, *options)
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         figures = dict(line.split(" = ", 1) for line in said.splitlines() if " = " in line)
         done = next(line for line in said.splitlines() if line.startswith("number of transactions actually"))
         return int(done.split(": ")[1].split("/")[0]), float(figures["tps"].split(" ", maxsplit=1)[0])

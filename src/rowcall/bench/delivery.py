@@ -10,7 +10,6 @@ import asyncio
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,6 +22,7 @@ import psycopg
 
 from rowcall import embedded, resources
 from rowcall.app import Rowcall
+from rowcall.bench.programs import pgbench_command, rowcall_command
 from rowcall.bench.results import Results
 from rowcall.event import Event
 from rowcall.listener.daemon import Listener
@@ -106,7 +106,7 @@ class DeliveryBench:
         self, server: embedded.Server, *, events: int, pings: int, rounds: int, report: Callable[[str], None]
     ) -> None:
         self._dsn = server.dsn("postgres")
-        self._pgbench = server.bin_directory / "pgbench"
+        self._server = server
         self._events = events
         self._pings = pings
         self._rounds = rounds
@@ -291,10 +291,8 @@ class DeliveryBench:
         with self._listening("batches"):
             before = self._count()
             lags: list[float] = []
-            command = [self._pgbench, "--no-vacuum", "--file", script, "--time", seconds]
-            command += ["--client", _WRITERS, "--jobs", 1, self._dsn]
-            words = [str(word) for word in command]
-            writing = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+            command = pgbench_command(self._server, script, _WRITERS, "--time", seconds)
+            writing = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             while writing.poll() is None:
                 lags.append(self._behind())
                 time.sleep(0.1)
@@ -322,8 +320,7 @@ class DeliveryBench:
             Path(directory, "bench_app.py").write_text(_APP)
             self._rewind("batches", 0)
             started = self._delivered("batches")
-            program = [sys.executable, "-c", "from rowcall.cli import main; raise SystemExit(main())"]
-            command = [*program, "listen", "bench_app:app", "--drain", "--dsn", self._dsn]
+            command = rowcall_command("listen", "bench_app:app", "--drain", "--dsn", self._dsn)
             process = subprocess.Popen(command, cwd=directory, stderr=subprocess.DEVNULL)
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)

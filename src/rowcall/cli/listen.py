@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,6 +17,7 @@ import structlog
 import typer
 
 from rowcall import errors, settings
+from rowcall.app import Rowcall
 from rowcall.audit.signing import Signer
 from rowcall.cli.filling import filled
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
@@ -37,7 +40,11 @@ def listen(
     target: AppArgument,
     dsn: DsnOption = None,
     drain: Annotated[
-        bool, typer.Option("--drain", help="Exit 0 once all is delivered and sealed, 1 if something could not be.")
+        bool,
+        typer.Option(
+            "--drain",
+            help="Exit 0 once all is delivered and sealed, 1 if something could not be or is in lanes that nobody has.",
+        ),
     ] = False,
     lanes: Annotated[
         int,
@@ -99,8 +106,7 @@ def listen(
         moment = subscriptions.this_moment(connection)
         subscriptions.create_missing(connection, app, subjects.topics, name, moment)
         _fill(connection, name)
-        if missing := declarations.not_in_place(connection, app):
-            _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
+        _warn_of_drift(connection, app)
     around = None if listen_dsn is None else settings.database_dsn(listen_dsn)
     listener = Listener(
         app,
@@ -114,6 +120,15 @@ def listen(
         seals=seals,
     )
     asyncio.run(_run(listener))
+
+
+def _warn_of_drift(connection: psycopg.Connection[Any], app: Rowcall) -> None:
+    try:
+        if missing := declarations.not_in_place(connection, app):
+            _LOG.warning("declared, but not in place in the database: run rowcall sync", tables=missing)
+    except psycopg.errors.InsufficientPrivilege:
+        # Only who may generate the triggers' functions can compare them.
+        _LOG.info("this login cannot see whether all that is declared is in place: rowcall sync --check says so")
 
 
 def _start_anew(error: errors.Stuck) -> NoReturn:
@@ -165,10 +180,23 @@ async def _run(listener: Listener) -> None:
 
 def _check_left(left: LeftOver) -> None:
     """See to it that a drain has delivered everything; nothing is left over where there was none."""
+    if left.abandoned:
+        lanes = " and ".join(f"lanes {_ranges(lanes)} of {name}" for name, lanes in left.abandoned.items())
+        raise errors.Undeliverable(
+            f"Nobody has {lanes}, so that not everything was delivered: run more listeners beside this one, or one"
+            " without --lanes."
+        )
     if left.waiting or left.dead:
         raise errors.Undeliverable(
             f'{left.waiting} events wait for a retry and {left.dead} are dead letters: "rowcall parked" says why.'
         )
+
+
+def _ranges(lanes: Sequence[int]) -> str:
+    """Lanes as one says them: ``0, 4 to 7``."""
+    places = enumerate(sorted(lanes))
+    runs = [[lane for _, lane in run] for _, run in groupby(places, key=lambda place: place[1] - place[0])]
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def _leave(number: int, frame: object) -> NoReturn:

@@ -7,9 +7,10 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import psycopg
@@ -19,6 +20,7 @@ from rowcall import errors
 from rowcall.app import Rowcall
 from rowcall.gate.server import GateServer
 from rowcall.handler import AfterHandler
+from rowcall.listener.calls import ConnectionCut
 from rowcall.listener.delivery import delivery_for
 from rowcall.listener.lanes import Roll
 from rowcall.listener.peers import Peers
@@ -57,10 +59,22 @@ Opened = tuple[LogReader, Sequence[asyncio.Task[None]]]
 
 @dataclass(frozen=True, slots=True)
 class LeftOver:
-    """What a drain could not deliver."""
+    """What a drain could not deliver.
+
+    :ivar waiting: events that wait for a retry.
+    :ivar dead: dead letters.
+    :ivar abandoned: lanes with something to deliver that nobody has, by subscription.
+    """
 
     waiting: int
     dead: int
+    abandoned: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @classmethod
+    def of_all(cls, parts: Sequence[LeftOver]) -> LeftOver:
+        """What several subscriptions could not deliver."""
+        lanes = {name: lanes for part in parts for name, lanes in part.abandoned.items()}
+        return cls(sum(part.waiting for part in parts), sum(part.dead for part in parts), lanes)
 
 
 class Listener:
@@ -108,7 +122,10 @@ class Listener:
         self._sessions: list[int] = []
         self._workers: dict[int, Worker] = {}
         self._left_over: list[LeftOver] = []
+        # Whether it was, until the outage that is under way, if any.
         self._connected = True
+        self._listening_since = inf
+        self._awaited: set[str] = set()
         self.abandoned = False
 
     def stop(self) -> None:
@@ -117,14 +134,15 @@ class Listener:
         self._sleep.end()
 
     async def run(self) -> LeftOver:
-        """Listen until stopped or drained. An unreachable database is waited for; each outage is logged once.
+        """Listen until stopped or drained. An unreachable database is waited for; each outage is logged once, however many
+        connections it takes and however often some of them come back for a moment meanwhile.
 
         :raises RowcallError: for what no waiting will mend.
         """
         loop = asyncio.get_running_loop()
         backoff = _FIRST_BACKOFF
         while not self._stopping.is_set():
-            started = loop.time()
+            self._listening_since = inf
             try:
                 await self._session()
                 break
@@ -132,12 +150,12 @@ class Listener:
                 if self._stopping.is_set() and any(isinstance(one, errors.Stuck) for one in _leaves(error)):
                     self.abandoned = True
                     break
+                if loop.time() - self._listening_since > _LONGEST_BACKOFF:
+                    self._connected, backoff = True, _FIRST_BACKOFF
                 self._note_outage(error)
-            if loop.time() - started > _LONGEST_BACKOFF:
-                backoff = _FIRST_BACKOFF
             await self._pause(backoff * random.uniform(0.5, 1.0))
             backoff = min(backoff * 2, _LONGEST_BACKOFF)
-        return LeftOver(sum(left.waiting for left in self._left_over), sum(left.dead for left in self._left_over))
+        return LeftOver.of_all(self._left_over)
 
     def _note_outage(self, error: Exception) -> None:
         """Log that the database is out of reach, once; raise anything else, out of the groups that tasks put it in."""
@@ -166,9 +184,15 @@ class Listener:
         async with AsyncExitStack() as stack:
             opened = await self._unless_stopped(self._open(stack))
             if opened is not None:
-                _LOG.info("listening", handlers=len(self._app.after_handlers) + len(self._app.before_handlers))
-                self._connected = True
+                self._awaited = {handler.name for handler in self._app.after_handlers}
+                self._note_arrival()
                 await self._work(*opened)
+
+    def _note_arrival(self) -> None:
+        """Log that everybody is there, once they are."""
+        if not self._awaited and self._listening_since == inf:
+            self._listening_since = asyncio.get_running_loop().time()
+            _LOG.info("listening", handlers=len(self._app.after_handlers) + len(self._app.before_handlers))
 
     async def _unless_stopped(self, opening: Coroutine[Any, Any, Opened]) -> Opened | None:
         """What a coroutine comes to; None if the listener is told to stop before: a host may never answer."""
@@ -246,6 +270,15 @@ class Listener:
             task.cancel()
 
     async def _subscribe(self, handler: AfterHandler, reader: LogReader) -> None:
+        """Deliver to a handler. Where the connection had to be ended under one of its calls, it goes on over another one: it
+        joins again like a new worker, while what others have in flight is left alone.
+        """
+        while True:
+            with suppress(ConnectionCut):
+                return await self._serve(handler, reader)
+
+    async def _serve(self, handler: AfterHandler, reader: LogReader) -> None:
+        """Deliver to a handler over one connection."""
         delivery = delivery_for(handler)
         topic = self._subjects.topics[handler.name]
         worker = Worker(handler, topic, reader, delivery, process=self._process, most=self._lanes)
@@ -253,6 +286,9 @@ class Listener:
             await delivery.open(self._dsn, pooled=self._pooled)
             await self._deliver(worker)
             await self._leave(worker)
+        except ConnectionCut:
+            await self._leave(worker)
+            raise
         finally:
             self._sleep.leave(handler.name)
             worker.forget()
@@ -266,6 +302,8 @@ class Listener:
                 self._workers[worker.id] = worker
                 self._joined.set()
                 await worker.until_called()
+                self._awaited.discard(worker.name)
+                self._note_arrival()
                 return
             await self._pause(STANDBY)
 
@@ -287,22 +325,27 @@ class Listener:
                     await worker.retry()
                 if found:
                     await worker.deliver(*found)
+                if self._drain and worker.is_held_up and await self._is_drained(worker):
+                    return
             elif not self._drain:
                 await self._sleep.wait(worker.name, due)
             elif await self._is_drained(worker):
                 return
 
     async def _is_drained(self, worker: Worker) -> bool:
-        """Whether nothing is left to deliver in any lane, whoever has it."""
+        """Whether nothing is left to deliver in any lane, whoever has it; or only in lanes that nobody has."""
         due = await worker.subscription.next_retry(ALL_LANES)
         if due is not None and due <= DRAIN_PATIENCE:
             await self._sleep.wait(worker.name, max(due, _OTHERS))
-        elif await worker.has_unread():
+            return False
+        unread = await worker.unread()
+        abandoned = await worker.abandoned(unread)
+        if unread and not abandoned:
             await self._sleep.wait(worker.name, _OTHERS)
-        else:
-            self._left_over.append(LeftOver(*await worker.subscription.left_over()))
-            return True
-        return False
+            return False
+        lanes = {worker.name: abandoned} if abandoned else {}
+        self._left_over.append(LeftOver(*await worker.subscription.left_over(), lanes))
+        return True
 
     def _tell(self, worker: Worker, roll: Roll) -> None:
         if worker.id is not None and worker.take(roll):
@@ -328,7 +371,7 @@ class Listener:
                 if number in rolls:
                     self._tell(worker, rolls[number])
                 elif number in self._workers:
-                    raise errors.Unreachable(f"{worker.name} was taken over by others, who had not seen it for long.")
+                    raise worker.replaced()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._joined.wait(), BEAT)
 

@@ -8,29 +8,21 @@ handler and its connection live on the loop. Both are overseen from the loop: a 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psycopg
 import structlog
-from psycopg.pq import TransactionStatus
 
 from rowcall import errors
-from rowcall.event import Event
 from rowcall.handler import AfterHandler
+from rowcall.listener.calls import Call, CallFailed, call_handler, call_handler_async, session_maker
+from rowcall.listener.watchdog import GRACE, Watch, oversee
 from rowcall.postgres import connection as connections
 
 _LOG = structlog.get_logger("rowcall")
-
-#: Seconds that a call that was cut may take to end.
-GRACE = 2.0
-
-#: Events for one call of the handler.
-Call = Sequence[Event]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +37,15 @@ class Statement:
     writes: int | None = 1
 
 
-class CallFailed(Exception):
-    """A handler failed; what it raised is the cause.
-
-    :ivar call: the events it was called with.
-    """
-
-    def __init__(self, call: Call, cause: BaseException) -> None:
-        super().__init__(call, cause)
-        self.call = call
-        self.__cause__ = cause
-
-
-class Overran(Exception):
-    """A handler did not return in time, and its connection had to be ended.
-
-    :ivar call: the events it was called with.
-    :ivar stuck: whether it has not returned even so.
-    """
-
-    def __init__(self, call: Call, seconds: float, stuck: bool) -> None:
-        super().__init__(f"it did not return within {seconds:g} s")
-        self.call = call
-        self.stuck = stuck
-
-
 class NoEffect(errors.UsageError):
     """What a transaction was about is not there any more."""
+
+    def __init__(
+        self,
+        message: str = "A subscription was dropped or changed while it was read:"
+        ' start "rowcall listen" again to go on without it.',
+    ) -> None:
+        super().__init__(message)
 
 
 class Delivery(Protocol):
@@ -102,68 +76,10 @@ class Delivery(Protocol):
         """Whether the connection is gone, so that a failure is not the handler's."""
 
 
-def _check_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """Refuse what a handler made of the transaction it was lent; costs no query."""
-    status = connection.info.transaction_status
-    if status is TransactionStatus.INERROR:
-        raise errors.HandlerError(
-            "it swallowed an error of the database, which ended its transaction: let such errors through, or put the"
-            " statement into conn.transaction()."
-        )
-    if status is TransactionStatus.IDLE:
-        raise errors.HandlerError(
-            "it ended the transaction it was given: its writes and the cursor commit together, so leave that to Rowcall."
-        )
-
-
 def _check_effect(statement: Statement, cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
     """Where a statement wrote nothing, the calls beside it must not count either."""
     if statement.writes not in (None, cursor.rowcount):
-        raise NoEffect(
-            'A subscription was dropped or changed while it was read: start "rowcall listen" again to go on without it.'
-        )
-
-
-class _Watch:
-    """Since when which call has been running; told by the one who calls, read by the one who oversees."""
-
-    def __init__(self) -> None:
-        self.call: Call | None = None
-        self._began = 0.0
-
-    def begin(self, call: Call) -> None:
-        """A call begins."""
-        self._began = time.monotonic()
-        self.call = call
-
-    def end(self) -> None:
-        """No call is running."""
-        self.call = None
-
-    def left(self, timeout: float) -> float:
-        """Seconds until the running call has taken too long."""
-        return timeout if self.call is None else self._began + timeout - time.monotonic()
-
-
-async def _oversee(delivery: SyncDelivery | AsyncDelivery, running: asyncio.Future[None]) -> None:
-    """Await a transaction; a call in it that takes too long is cut.
-
-    :raises Overran: for that one, if its connection is lost by it.
-    """
-    watch, timeout = delivery.watch, delivery.handler.timeout
-    call: Call | None = None
-    while call is None:
-        await asyncio.wait({running}, timeout=max(watch.left(timeout), 0.001))
-        if running.done():
-            return running.result()
-        if watch.left(timeout) <= 0:
-            call = watch.call
-    await delivery.cut()
-    await asyncio.wait({running}, timeout=GRACE)
-    failed = not running.done() or running.cancelled() or running.exception() is not None
-    if failed and (not running.done() or running.cancelled() or delivery.lost):
-        raise Overran(call, timeout, stuck=not running.done())
-    return running.result()
+        raise NoEffect
 
 
 class SyncDelivery:
@@ -172,10 +88,10 @@ class SyncDelivery:
     def __init__(self, handler: AfterHandler) -> None:
         self.handler = handler
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"rowcall-{handler.name}")
-        self.watch = _Watch()
+        self.watch = Watch()
         self._dsn = ""
         self._connection: psycopg.Connection[Any] | None = None
-        self._make_sessions = _session_maker(handler)
+        self._make_sessions = session_maker(handler)
         self._sessions: Any = None
 
     @property
@@ -231,8 +147,8 @@ class SyncDelivery:
         return cursor.fetchall() if cursor.description else []
 
     async def transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
-        running = asyncio.ensure_future(self._run(self._transact, calls, statements))
-        await _oversee(self, running)
+        loop = asyncio.get_running_loop()
+        await oversee(self, loop.run_in_executor(self._thread, self._transact, calls, statements))
 
     def _transact(self, calls: Sequence[Call], statements: Sequence[Statement]) -> None:
         with self.connection.transaction():
@@ -249,18 +165,8 @@ class SyncDelivery:
                 _check_effect(statement, self.connection.execute(statement.query, statement.parameters))
 
     def _call(self, events: Call) -> None:
-        events = self.handler.wanted(events)
-        if not events:
-            return
-        if _is_detached(self.handler):
-            self.handler.function(**_arguments(self.handler, events, None))
-            return
-        with ExitStack() as stack:
-            arguments = _arguments(self.handler, events, self.connection)
-            if "session" in self.handler.parameters:
-                arguments["session"] = stack.enter_context(self._sessions.session())
-            self.handler.function(**arguments)
-        _check_transaction(self.connection)
+        if events := self.handler.wanted(events):
+            call_handler(self.handler, events, self.connection, self._sessions)
 
 
 class AsyncDelivery:
@@ -268,11 +174,11 @@ class AsyncDelivery:
 
     def __init__(self, handler: AfterHandler) -> None:
         self.handler = handler
-        self.watch = _Watch()
+        self.watch = Watch()
         self._running: asyncio.Task[None] | None = None
         self._overran = False
         self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._make_sessions = _session_maker(handler)
+        self._make_sessions = session_maker(handler)
         self._sessions: Any = None
 
     @property
@@ -322,7 +228,7 @@ class AsyncDelivery:
         self._overran = False
         self._running = asyncio.ensure_future(self._transact(calls, statements))
         try:
-            await _oversee(self, self._running)
+            await oversee(self, self._running)
         except asyncio.CancelledError:
             await self._stop()
             raise
@@ -346,32 +252,8 @@ class AsyncDelivery:
                 _check_effect(statement, await self.connection.execute(statement.query, statement.parameters))
 
     async def _call(self, events: Call) -> None:
-        events = self.handler.wanted(events)
-        if not events:
-            return
-        if _is_detached(self.handler):
-            await not_cancelling_us(self.handler.function(**_arguments(self.handler, events, None)))
-            return
-        async with AsyncExitStack() as stack:
-            arguments = _arguments(self.handler, events, self.connection)
-            if "session" in self.handler.parameters:
-                arguments["session"] = await stack.enter_async_context(self._sessions.session())
-            await not_cancelling_us(self.handler.function(**arguments))
-        _check_transaction(self.connection)
-
-
-async def not_cancelling_us(call: Any) -> Any:
-    """Await a handler's call; if it was cancelled and we are not, it failed, or its caller would silently end.
-
-    :raises HandlerError: for a cancellation that came from within.
-    """
-    try:
-        return await call
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise errors.HandlerError("something it awaited was cancelled.") from error
+        if events := self.handler.wanted(events):
+            await call_handler_async(self.handler, events, self.connection, self._sessions)
 
 
 def delivery_for(handler: AfterHandler) -> Delivery:
@@ -381,30 +263,3 @@ def delivery_for(handler: AfterHandler) -> Delivery:
 
 def _application_name(handler: AfterHandler) -> str:
     return f"rowcall {handler.name}".encode()[:63].decode(errors="ignore")
-
-
-def _session_maker(handler: AfterHandler) -> Any:
-    """What makes the sessions a handler asks for; SQLAlchemy is loaded only for those who do."""
-    if "session" not in handler.parameters:
-        return None
-    from rowcall.sqlalchemy import session
-
-    return session.AsyncSessionMaker if handler.is_async else session.SessionMaker
-
-
-def _is_detached(handler: AfterHandler) -> bool:
-    """Whether a handler can do nothing to its transaction, so that this need not be checked."""
-    return "conn" not in handler.parameters and "session" not in handler.parameters
-
-
-def _arguments(handler: AfterHandler, events: Call, connection: Any) -> dict[str, Any]:
-    """What the handler asked for by name, but the session, which has a life of its own."""
-    arguments: dict[str, Any] = {}
-    for name in handler.parameters:
-        if name == "event":
-            arguments[name] = events[0]
-        elif name == "events":
-            arguments[name] = list(events)
-        elif name == "conn":
-            arguments[name] = connection
-    return arguments

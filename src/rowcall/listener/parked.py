@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-Key = bytes | None
-
-_ZEROS = re.compile(rb"(\.\d*?)0+(?=[,}\]])")
-_POINT = re.compile(rb"\.(?=[,}\]])")
-
-
-def _equal(key: Key) -> Key:
-    """A key as all those that are equal to it are: 1.0 is 1. A text that looks so waits for another now and then, no more."""
-    if key is None or b"." not in key:
-        return key
-    return _POINT.sub(b"", _ZEROS.sub(rb"\1", key))
+from rowcall.postgres.parked import Key, equal_form
 
 
 class Place(Protocol):
@@ -60,7 +49,7 @@ class ParkedKeys:
     def __init__(self, rows: Iterable[tuple[int, Key]] = ()) -> None:
         self._keys: dict[int, set[Key]] = {}
         for relation, key in rows:
-            self._keys.setdefault(relation, set()).add(_equal(key))
+            self._keys.setdefault(relation, set()).add(equal_form(key))
 
     def copy(self) -> ParkedKeys:
         """The same keys, to add to."""
@@ -72,14 +61,14 @@ class ParkedKeys:
     def add(self, event: Place) -> None:
         """Note that an event is parked."""
         keys = self._keys.setdefault(event.relation, set())
-        keys.add(_equal(event.raw_key))
+        keys.add(equal_form(event.raw_key))
         if event.raw_next_key is not None:
-            keys.add(_equal(event.raw_next_key))
+            keys.add(equal_form(event.raw_next_key))
 
     def block(self, event: Place) -> bool:
         """Whether an event has to wait behind one that is parked. One that changed its row's key is of both keys."""
         keys = self._keys.get(event.relation)
         if keys is None:
             return False
-        own = {_equal(event.raw_key), _equal(event.raw_next_key)} - {None}
+        own = {equal_form(event.raw_key), equal_form(event.raw_next_key)} - {None}
         return not own or None in keys or not own.isdisjoint(keys)

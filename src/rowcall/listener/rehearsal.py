@@ -10,7 +10,8 @@ from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
-from rowcall.listener.delivery import Call, CallFailed, Delivery, delivery_for
+from rowcall.listener.calls import Call, CallFailed
+from rowcall.listener.delivery import Delivery, delivery_for
 
 _QUERIES = resources.queries("replay")
 
@@ -49,14 +50,14 @@ async def rehearse(handler: AfterHandler, dsn: str, events: Iterable[Event]) -> 
             await delivery.fetch("begin", {})
             calls = [together[start : start + handler.batch] for start in range(0, len(together), handler.batch)]
             for call in calls:
-                await _call(delivery, call, report)
+                await _call(handler, delivery, call, report)
             await delivery.fetch("rollback", {})
     finally:
         await delivery.close()
     return report
 
 
-async def _call(delivery: Delivery, call: Call, report: Report) -> None:
+async def _call(handler: AfterHandler, delivery: Delivery, call: Call, report: Report) -> None:
     """One call, in a savepoint. If one with many events fails, they are tried one by one, as a listener does."""
     before = await _written(delivery)
     try:
@@ -66,12 +67,13 @@ async def _call(delivery: Delivery, call: Call, report: Report) -> None:
             raise errors.Unreachable(f"The connection was lost: {describe(error.__cause__ or error)}.") from error
         if len(call) > 1:
             for event in call:
-                await _call(delivery, [event], report)
+                await _call(handler, delivery, [event], report)
             return
+        report.events += 1
         report.failures.append((call[0], describe(error.__cause__ or error)))
     else:
+        report.events += len(handler.wanted(call))
         _add(report.written, before, await _written(delivery))
-    report.events += len(call)
 
 
 async def _written(delivery: Delivery) -> Counts:

@@ -11,6 +11,7 @@ and looks now and then whether the other is still there.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from rowcall.postgres.wakeups import Alarm
@@ -25,6 +26,8 @@ ONLY_POLL = 1.0
 BACKSTOP = 5.0
 #: Seconds between looks at whether the process whose sleep makes writers ring is still there.
 DOZE = 2.0
+#: Turns of the event loop between a wake-up and the queries that it comes to.
+_TURNS = 3
 
 
 class Sleep:
@@ -160,9 +163,17 @@ class Sleep:
         found = await self._have_all_read()
         while not found:
             if await doorbell.wait(BACKSTOP):
-                # At once, or whoever else writes meanwhile rings as well.
-                found, _ = await asyncio.gather(self._have_all_read(), doorbell.get_up())
+                found, _ = await asyncio.gather(self._have_all_read(), _soon(doorbell.get_up))
                 return not found
             found = await self._have_all_read()
         await doorbell.get_up()
         return False
+
+
+async def _soon(get_up: Callable[[], Awaitable[None]]) -> None:
+    """Get up at once, or whoever else writes meanwhile rings as well; but not before the readers have sent their queries, for
+    which a writer's event waits: until then they need as many turns of the loop.
+    """
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    await get_up()

@@ -13,12 +13,13 @@ from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event
 from rowcall.handler import AfterHandler
-from rowcall.listener.delivery import Call, CallFailed, Delivery, NoEffect, Overran, Statement
+from rowcall.listener.calls import Call, CallFailed, ConnectionCut, Overran
+from rowcall.listener.delivery import Delivery, NoEffect, Statement
 from rowcall.listener.parked import Parked, ParkedKeys
 from rowcall.listener.retry import MAX_ATTEMPTS, delay_after
 from rowcall.listener.suspects import Process, Suspects
 from rowcall.postgres.claims import Claim
-from rowcall.postgres.log import Cursor, LogReader
+from rowcall.postgres.log import Cursor, LogReader, seq_of
 
 _QUERIES = resources.queries("delivery")
 _LOG = structlog.get_logger("rowcall")
@@ -75,23 +76,20 @@ class Subscription:
             # Not behind what a person skipped meanwhile.
             await self.reload_parked()
         failures: Failures = {}
-        alone: set[int | None] = set()
-        if claim.careful or self._suspects:
-            await self._suspects.make_certain(self._delivery, self.id, rest)
-            failures = {event.seq: error for event in rest if (error := self._suspects.verdict(event.seq))}
-            alone = {event.seq for event in rest if claim.careful or event.seq in self._suspects}
-            for seq, known in failures.items():
-                _LOG.warning("parked", handler=self.name, seq=seq, error=describe(known))
+        alone = await self._to_try_alone(claim, rest)
+        for event in rest if alone else ():
+            if known := self._suspects.verdict(event.seq):
+                self._note_failure(event, known, failures)
         settled = False
         while not settled:
             group = _next_group(rest, failures, alone)
             settled = len(group) == len(rest)
             try:
-                await self._deliver(claim, group, failures, after if settled else start.past(group[-1].seq or 0))
+                await self._deliver(claim, group, failures, after if settled else start.past(seq_of(group[-1])))
             except Exception as error:  # noqa: BLE001 - a handler may fail in any way
                 settled = False
-                suspects = await self._suspected(error, claim, group, failures)
-                self._isolate(suspects, error, failures, alone)
+                if failed := await self._to_blame(error, group, failures, alone):
+                    self._note_failure(failed, _cause(error), failures)
             else:
                 rest = rest[len(group) :]
         claim.careful = max(0, claim.careful - len(events))
@@ -123,7 +121,7 @@ class Subscription:
     @asynccontextmanager
     async def _on_record(self, claim: Claim, events: Sequence[Event]) -> AsyncIterator[None]:
         """After a process died: have on record which event is tried, in case that is the one."""
-        seqs = [event.seq for event in events if claim.careful or event.seq in self._suspects]
+        seqs = self._doubtful(claim, events)
         if not seqs:
             yield
             return
@@ -131,6 +129,17 @@ class Subscription:
             statement = self._suspects.mark(self.id, seqs)
             await self._delivery.fetch(statement.query, statement.parameters)
             yield
+
+    def _doubtful(self, claim: Claim, events: Sequence[Event]) -> list[int | None]:
+        """Those of some events at which a process may have died."""
+        return [event.seq for event in events if claim.careful or event.seq in self._suspects]
+
+    async def _to_try_alone(self, claim: Claim, events: Sequence[Event]) -> set[int | None]:
+        """The same, once it is certain what is known of them."""
+        if not (claim.careful or self._suspects):
+            return set()
+        await self._suspects.make_certain(self._delivery, self.id, events)
+        return set(self._doubtful(claim, events))
 
     def _clear(self, seqs: Sequence[int | None]) -> list[Statement]:
         if not seqs:
@@ -141,9 +150,17 @@ class Subscription:
         size = self._handler.batch
         return [events[start : start + size] for start in range(0, len(events), size)]
 
-    async def _suspected(
-        self, error: Exception, claim: Claim, group: Sequence[Event], failures: Failures
-    ) -> Sequence[Event]:
+    async def _to_blame(
+        self, error: Exception, group: Sequence[Event], failures: Failures, alone: set[int | None]
+    ) -> Event | None:
+        """The event that made a transaction fail; None if it may be one of several, which are tried alone then."""
+        suspects = await self._suspected(error, group, failures)
+        if len(suspects) == 1:
+            return suspects[0]
+        alone |= {event.seq for event in suspects}
+        return None
+
+    async def _suspected(self, error: Exception, group: Sequence[Event], failures: Failures) -> Sequence[Event]:
         """The events one of which made a transaction fail.
 
         :raises Unreachable: if it failed because the connection is gone.
@@ -165,7 +182,7 @@ class Subscription:
     async def _give_up(self, overran: Overran) -> None:
         """A call that had to be cut with its connection: on record it counts as failed, or as to be tried event by event.
 
-        :raises Unreachable: always: the connections are made anew.
+        :raises ConnectionCut: always: the connection is made anew.
         :raises Stuck: if the process has to.
         """
         seqs = [event.seq for event in overran.call]
@@ -177,14 +194,10 @@ class Subscription:
         _LOG.warning("cut", handler=self.name, seq=seqs[0], events=len(seqs), error=str(overran))
         if overran.stuck:
             raise errors.Stuck(f"Handler {self.name}: {overran} and cannot be stopped, but with its process.")
-        raise errors.Unreachable(f"The connection of {self.name} was ended: {overran}.")
+        raise ConnectionCut(f"The connection of {self.name} was ended: {overran}.")
 
-    def _isolate(self, suspects: Sequence[Event], error: Exception, failures: Failures, alone: set[int | None]) -> None:
-        if len(suspects) > 1:
-            alone |= {event.seq for event in suspects}
-            return
-        [event] = suspects
-        failures[event.seq] = cause = _cause(error)
+    def _note_failure(self, event: Event, cause: BaseException, failures: Failures) -> None:
+        failures[event.seq] = cause
         _LOG.warning("parked", handler=self.name, seq=event.seq, error=describe(cause))
 
     def _pace(self, claim: Claim, events: int, seconds: float) -> None:
@@ -222,8 +235,7 @@ class Subscription:
         parked = {one.seq: one for one in await self._due(claim)}
         events = await self._reader.by_seq(list(parked))
         rest: Sequence[Event] = list(events.values())
-        await self._suspects.make_certain(self._delivery, self.id, rest)
-        alone = {event.seq for event in rest if claim.careful or event.seq in self._suspects}
+        alone = await self._to_try_alone(claim, rest)
         while rest:
             group = _next_group(rest, {}, alone)
             try:
@@ -233,13 +245,9 @@ class Subscription:
                 await self.reload_parked()
                 raise
             except Exception as error:  # noqa: BLE001 - a handler may fail in any way
-                suspects = await self._suspected(error, claim, group, {})
-                if len(suspects) > 1:
-                    alone |= {event.seq for event in suspects}
-                    continue
-                [failed] = suspects
-                await self._failed_again(failed, parked[_seq(failed)].attempts + 1, _cause(error))
-                rest = _without(rest, failed)
+                if failed := await self._to_blame(error, group, {}, alone):
+                    await self._failed_again(failed, parked[seq_of(failed)].attempts + 1, _cause(error))
+                    rest = _without(rest, failed)
             else:
                 rest = rest[len(group) :]
         await self.reload_parked()
@@ -308,11 +316,6 @@ def _next_group(rest: Sequence[Event], failures: Failures, alone: set[int | None
 def _cause(error: BaseException) -> BaseException:
     """What the handler itself raised."""
     return error.__cause__ if isinstance(error, CallFailed) and error.__cause__ is not None else error
-
-
-def _seq(event: Event) -> int:
-    assert event.seq is not None
-    return event.seq
 
 
 def _without(events: Sequence[Event], failed: Event) -> Sequence[Event]:

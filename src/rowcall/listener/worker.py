@@ -11,20 +11,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import psycopg
 import structlog
 
 from rowcall import errors, resources
-from rowcall.event import Event
 from rowcall.handler import AfterHandler
 from rowcall.listener.delivery import Delivery, NoEffect
 from rowcall.listener.lanes import Roll
 from rowcall.listener.subscription import FIRST_SLICE, SLICE, Subscription
 from rowcall.listener.suspects import Process
 from rowcall.postgres.claims import QUERIES, Claim
-from rowcall.postgres.log import LANES, Cursor, LogReader, Slice
+from rowcall.postgres.log import LANES, Cursor, LogReader, Slice, seq_of
 from rowcall.selector import Topic
 
 _WAKEUPS = resources.queries("wakeups")
@@ -39,6 +39,8 @@ SHORT_STRIDE = 1_000
 MEETING = 0.02
 #: Seconds for which lanes that a dead process left are handled with care, if there are not enough events before.
 CAREFUL = 60.0
+#: Seconds that a drain gives others to take lanes that nobody has: as long as it takes a process to start.
+ABANDONED = 5.0
 #: Windows of lanes that are apart, after which those that all are through with are forgotten.
 PRUNE_EVERY = 100
 
@@ -62,6 +64,7 @@ class Worker:
         self._claims: dict[int, Claim] = {}
         self._meeting: dict[int, Slice] = {}
         self._look_again = 0.0
+        self._alone_since = inf
         self._opened = 0
         self._reading: dict[int, tuple[Cursor, asyncio.Task[Slice]]] = {}
 
@@ -98,9 +101,9 @@ class Worker:
         return self.id is not None
 
     async def leave(self) -> None:
-        """Give up all lanes in good order."""
+        """Give up all lanes in good order, even if the connection they were delivered by is gone."""
         if self.id is not None:
-            await self._delivery.fetch(QUERIES["release"], {"worker": self.id, "kept": 0})
+            await self._reader.fetch(QUERIES["release"], {"worker": self.id, "kept": 0})
             self.id = None
             self._claims.clear()
 
@@ -260,14 +263,15 @@ class Worker:
 
     async def _pass_by(self, claim: Claim, part: Slice) -> None:
         """Nothing is there now. Lanes that are apart stay at the last window that they know to be everybody's."""
-        if not _has_all(claim) and claim.cursor != claim.written:
-            # Others may wait for these lanes at an event that they do not ask for.
-            await self._write(claim, claim.cursor)
         if _has_all(claim):
             claim.cursor = part.after
             if claim.cursor.transactions_since(claim.written) >= STRIDE:
                 await self._write(claim, claim.cursor)
-        elif part.after.transactions_since(claim.cursor) >= SHORT_STRIDE and await self._open_window(claim, part.start):
+            return
+        if claim.cursor != claim.written:
+            # Others may wait for these lanes at an event that they do not ask for.
+            await self._write(claim, claim.cursor)
+        if part.after.transactions_since(claim.cursor) >= SHORT_STRIDE and await self._open_window(claim, part.start):
             await self._write(claim, part.after)
 
     async def _write(self, claim: Claim, cursor: Cursor) -> None:
@@ -301,7 +305,7 @@ class Worker:
         if index is None:
             await self.subscription.deliver(claim, part.events, part.start, part.after)
         elif index:
-            before = part.start.past(_seq(part.events[index]) - 1)
+            before = part.start.past(seq_of(part.events[index]) - 1)
             await self.subscription.deliver(claim, part.events[:index], part.start, before)
         else:
             await self._meet(claim, part)
@@ -309,8 +313,8 @@ class Worker:
     async def _meet(self, claim: Claim, part: Slice) -> None:
         """Wait at the first event of a slice until all the lanes it concerns are there, or it is delivered."""
         event = part.events[0]
-        lanes = part.concerns[_seq(event)]
-        here, past = part.start.past(_seq(event) - 1), part.past(event)
+        lanes = part.concerns[seq_of(event)]
+        here, past = part.start.past(seq_of(event) - 1), part.past(event)
         if claim.written != here:
             await self.subscription.deliver(claim, (), part.start, here)
         others = [other for other in await self.all_claims() if other.id != claim.id]
@@ -340,12 +344,13 @@ class Worker:
         parameters = {"worker": self.id, "subscription": self.subscription.id, "name": self.name}
         [(enlisted, exists)] = await self._delivery.fetch(QUERIES["is_enlisted"], parameters)
         if not exists:
-            raise NoEffect(
-                "A subscription was dropped or changed while it was read:"
-                ' start "rowcall listen" again to go on without it.'
-            )
+            raise NoEffect
         if not enlisted:
-            raise errors.Unreachable(f"{self.name} was taken over by others, who had not seen this process for long.")
+            raise self.replaced()
+
+    def replaced(self) -> errors.Unreachable:
+        """What it means that the database does not know this worker any more: the process has to come back as another one."""
+        return errors.Unreachable(f"{self.name} was taken over by others, who had not seen this process for long.")
 
     async def next_retry(self) -> float | None:
         """Seconds until something parked in its lanes may be tried again; None if nothing may."""
@@ -363,27 +368,41 @@ class Worker:
             # In other lanes something may have waited behind it.
             await self._delivery.fetch(_WAKEUPS["ring"], {})
 
-    async def has_unread(self) -> bool:
-        """Whether there is anything to deliver in any lane, whoever has it."""
-        for claim in await self.all_claims():
-            cursor = claim.cursor
-            while True:
-                part = await self._look(claim, cursor, 1)
-                if part.events:
-                    return True
-                if not part.opened:
-                    break
-                cursor = part.after
-        return False
+    @property
+    def is_held_up(self) -> bool:
+        """Whether all its lanes wait for others."""
+        return bool(self._meeting) and self._meeting.keys() == self._claims.keys()
+
+    async def unread(self) -> list[Claim]:
+        """The lanes with something to deliver, whoever has them."""
+        return [claim for claim in await self.all_claims() if await self._has_unread(claim)]
+
+    async def _has_unread(self, claim: Claim) -> bool:
+        cursor = claim.cursor
+        while True:
+            part = await self._look(claim, cursor, 1)
+            if part.events or not part.opened:
+                return bool(part.events)
+            cursor = part.after
+
+    async def abandoned(self, unread: Sequence[Claim]) -> list[int]:
+        """The lanes, of those with something to deliver, that nobody has had for :data:`ABANDONED` seconds, if they alone keep
+        the subscription from being drained: by what is in them, or because ours wait for them.
+        """
+        free = {
+            cursor for (cursor,) in await self._delivery.fetch(QUERIES["free"], {"subscription": self.subscription.id})
+        }
+        left = [claim for claim in unread if claim.id not in self._meeting]
+        now = asyncio.get_running_loop().time()
+        if not left or any(claim.id not in free for claim in left):
+            self._alone_since = inf
+            return []
+        self._alone_since = min(self._alone_since, now)
+        return sorted(lane for claim in left for lane in claim.lanes) if now - self._alone_since >= ABANDONED else []
 
 
 def _has_all(claim: Claim) -> bool:
     return len(claim.lanes) == LANES
-
-
-def _seq(event: Event) -> int:
-    assert event.seq is not None
-    return event.seq
 
 
 def _crossing(claim: Claim, part: Slice) -> int | None:
@@ -392,6 +411,6 @@ def _crossing(claim: Claim, part: Slice) -> int | None:
         return None
     own: set[Any] = set(claim.lanes)
     for index, event in enumerate(part.events):
-        if not own.issuperset(part.concerns.get(_seq(event), ())):
+        if not own.issuperset(part.concerns.get(seq_of(event), ())):
             return index
     return None

@@ -20,7 +20,11 @@ _QUERIES = resources.queries("log")
 
 #: To plan a query takes longer than to read a few events by it. Without statistics the planner takes a third of the log for new
 #: and would scan it all; before PostgreSQL 18 that makes every plan look dear enough to be compiled, for a second each time.
-_PLANNING = "set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; set local jit = off"
+#: For the session, or for the transaction only.
+_PLANNING = """
+    select set_config(name, value, %(local)s)
+    from (values ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), ('jit', 'off')) as s (name, value)
+"""
 
 #: The lanes of a subscription, see functions/lane_v1.sql.
 LANES = 16
@@ -123,8 +127,7 @@ class Slice:
 
     def past(self, event: Event) -> Cursor:
         """The cursor once the events up to this one are delivered."""
-        assert event.seq is not None
-        return self.start.past(event.seq)
+        return self.start.past(seq_of(event))
 
 
 class LogReader:
@@ -135,13 +138,19 @@ class LogReader:
     """
 
     def __init__(
-        self, connection: psycopg.AsyncConnection[Any], layouts: Layouts, floor: int = 0, anchor: str | None = None
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        layouts: Layouts,
+        *,
+        floor: int = 0,
+        anchor: str | None = None,
+        pooled: bool = False,
     ) -> None:
         self._connection = connection
         self._layouts = layouts
         self._floor = floor
         self._anchor = anchor
-        self._pooled = False
+        self._pooled = pooled
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -151,14 +160,13 @@ class LogReader:
         :param pooled: whether that may lead to another session for each transaction.
         """
         if not pooled:
-            await connection.execute(_PLANNING.replace("set local", "set"))
+            await connection.execute(_PLANNING, {"local": False})
             connection.prepare_threshold = 0
         row = await (await connection.execute(_QUERIES["installation"])).fetchone()
         assert row is not None
         if row[1]:
             raise errors.Unreachable("The database is a standby, where nothing can be delivered: name the primary.")
-        reader = cls(connection, Layouts(row[0]), floor=row[2], anchor=row[3])
-        reader._pooled = pooled
+        reader = cls(connection, Layouts(row[0]), floor=row[2], anchor=row[3], pooled=pooled)
         await reader.refresh_layouts()
         return reader
 
@@ -178,7 +186,7 @@ class LogReader:
             await cursor.execute(query, parameters, binary=True)
             return await cursor.fetchall() if cursor.description else []
         async with self._turn, self._connection.transaction():
-            await self._connection.execute(_PLANNING)
+            await self._connection.execute(_PLANNING, {"local": True})
             await cursor.execute(query, parameters, binary=True)
         return await cursor.fetchall() if cursor.description else []
 
@@ -191,6 +199,7 @@ class LogReader:
             "lanes": None if len(lanes) == LANES else list(lanes),
             # All lanes together need nobody's windows.
             "number": None if len(lanes) == LANES else cursor.number + 1,
+            "lower": cursor.lower,
             "upper": cursor.upper,
             "last_seq": cursor.last_seq,
             "stage": cursor.stage,
@@ -222,6 +231,12 @@ class LogReader:
         """Events by their place."""
         rows = await self.fetch(_QUERIES["by_seq"], {"seqs": list(seqs)})
         return {row[0]: self._layouts.event(row) for row in rows}
+
+
+def seq_of(event: Event) -> int:
+    """The place of an event that was read from the log: only what has yet to be written has none."""
+    assert event.seq is not None
+    return event.seq
 
 
 def _query(cursor: Cursor) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
@@ -20,7 +21,18 @@ _WAKEUPS = resources.queries("wakeups")
 #: What to do about an event that is not where it was thought to be.
 _CURE = '"rowcall parked" lists what is'
 
+#: A row's key as the log's jsonb prints it; None for a truncate, which is of every key.
 Key = bytes | None
+
+_ZEROS = re.compile(rb"(\.\d*?)0+(?=[,}\]])")
+_POINT = re.compile(rb"\.(?=[,}\]])")
+
+
+def equal_form(key: Key) -> Key:
+    """A key as all those that are equal to it are: 1.0 is 1. A text that looks so waits for another now and then, no more."""
+    if key is None or b"." not in key:
+        return key
+    return _POINT.sub(b"", _ZEROS.sub(rb"\1", key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,7 @@ class Lines:
     def add(self, seq: int, relation: int, key: Key, next_key: Key) -> None:
         """The next parked event in the order of the log."""
         heads = self._heads.setdefault(relation, {})
-        keys = {key, next_key} - {None}
+        keys = {equal_form(key), equal_form(next_key)} - {None}
         # What follows a truncate follows all that was before it.
         ahead = [heads.get(own, heads.get(None)) for own in keys] if keys else heads.values()
         line = _joined({line for line in ahead if line}) or frozenset([seq])

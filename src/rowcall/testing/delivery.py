@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -12,12 +12,31 @@ from psycopg.rows import tuple_row
 from rowcall import errors
 from rowcall.app import Rowcall
 from rowcall.handler import AfterHandler
-from rowcall.listener.delivery import _arguments, _check_transaction, _session_maker, not_cancelling_us
+from rowcall.listener.calls import call_handler, call_handler_async, session_maker
 from rowcall.postgres.connection import raw_cursor
 from rowcall.testing.progress import LIMIT, Attempt, Delivered, Fetch, Named, Progress, Result, Steps, chosen
 
+Connection = TypeVar("Connection", psycopg.Connection[Any], psycopg.AsyncConnection[Any])
 
-class Delivery:
+
+class _Borrowing(Generic[Connection]):
+    """What both kinds of delivery know: the test's connection, or what it was taken from, and how far the handlers are."""
+
+    def __init__(self, subject: Any, connection: Connection, handlers: list[AfterHandler]) -> None:
+        self._subject = subject
+        self._connection: Connection = connection
+        is_async = isinstance(connection, psycopg.AsyncConnection)
+        self._progress = Progress(handlers, is_async=is_async, database=connection.info.dbname)
+        self._made: Any = None
+
+    def _sessions(self, handler: AfterHandler) -> Any:
+        """What makes the sessions that a handler asks for, the same for all of them."""
+        if make_sessions := session_maker(handler):
+            self._made = self._made or make_sessions(self._connection)
+        return self._made
+
+
+class Delivery(_Borrowing[psycopg.Connection[Any]]):
     """Delivers the events of a test, when the test says so, on the connection that caused them.
 
     Everything that the connection sees is delivered, also of a transaction that is open; then each call of a handler is a
@@ -26,12 +45,6 @@ class Delivery:
 
     Made by :meth:`over`.
     """
-
-    def __init__(self, subject: Any, connection: psycopg.Connection[Any], handlers: list[AfterHandler]) -> None:
-        self._subject = subject
-        self._connection = connection
-        self._progress = Progress(handlers, is_async=False, database=connection.info.dbname)
-        self._sessions: Any = None
 
     @classmethod
     def over(cls, app: Rowcall, connection: Any, *, handlers: Iterable[Named] | None = None) -> Delivery:
@@ -88,31 +101,16 @@ class Delivery:
         with _as_new(self._connection), self._connection.transaction():
             if isinstance(step, Fetch):
                 return self._fetch(step)
-            self._call(step)
-            _check_transaction(self._connection)
+            call_handler(step.handler, step.events, self._connection, self._sessions(step.handler))
             return self._fetch(step.note)
 
     def _fetch(self, step: Fetch) -> list[Any]:
         cursor = raw_cursor(self._connection).execute(step.query, step.parameters, binary=True)
         return cursor.fetchall()  # type: ignore[no-any-return]
 
-    def _call(self, step: Attempt) -> None:
-        arguments = _arguments(step.handler, step.events, self._connection)
-        with ExitStack() as stack:
-            if make_sessions := _session_maker(step.handler):
-                self._sessions = self._sessions or make_sessions(self._connection)
-                arguments["session"] = stack.enter_context(self._sessions.session())
-            step.handler.function(**arguments)
 
-
-class AsyncDelivery:
+class AsyncDelivery(_Borrowing[psycopg.AsyncConnection[Any]]):
     """The same as :class:`Delivery` for async handlers, over an async connection. Made by :meth:`over`."""
-
-    def __init__(self, subject: Any, connection: psycopg.AsyncConnection[Any], handlers: list[AfterHandler]) -> None:
-        self._subject = subject
-        self._connection = connection
-        self._progress = Progress(handlers, is_async=True, database=connection.info.dbname)
-        self._sessions: Any = None
 
     @classmethod
     async def over(cls, app: Rowcall, connection: Any, *, handlers: Iterable[Named] | None = None) -> AsyncDelivery:
@@ -156,21 +154,12 @@ class AsyncDelivery:
             async with self._connection.transaction():
                 if isinstance(step, Fetch):
                     return await self._fetch(step)
-                await self._call(step)
-                _check_transaction(self._connection)
+                await call_handler_async(step.handler, step.events, self._connection, self._sessions(step.handler))
                 return await self._fetch(step.note)
 
     async def _fetch(self, step: Fetch) -> list[Any]:
         cursor = await raw_cursor(self._connection).execute(step.query, step.parameters, binary=True)
         return await cursor.fetchall()  # type: ignore[no-any-return]
-
-    async def _call(self, step: Attempt) -> None:
-        arguments = _arguments(step.handler, step.events, self._connection)
-        async with AsyncExitStack() as stack:
-            if make_sessions := _session_maker(step.handler):
-                self._sessions = self._sessions or make_sessions(self._connection)
-                arguments["session"] = await stack.enter_async_context(self._sessions.session())
-            await not_cancelling_us(step.handler.function(**arguments))
 
 
 def _borrowed(subject: Any) -> psycopg.Connection[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from rowcall import errors, identifiers
 from rowcall.app import Rowcall
@@ -15,23 +15,23 @@ from rowcall.handler import BeforeHandler
 from rowcall.testing.events import make_event
 
 
-def judge(
-    app: Rowcall,
-    table: Any,
-    operation: Operation,
-    *,
-    old: Mapping[str, Any] | None = None,
-    new: Mapping[str, Any] | None = None,
-    key: Mapping[str, Any] | None = None,
-    actor: str | None = None,
-    context: Mapping[str, Any] | None = None,
-) -> Row | None:
+class Write(TypedDict, total=False):
+    """What of a write there is to say beside its table and its operation; see :func:`make_event`."""
+
+    old: Mapping[str, Any] | None
+    new: Mapping[str, Any] | None
+    key: Mapping[str, Any] | None
+    actor: str | None
+    context: Mapping[str, Any] | None
+
+
+def judge(app: Rowcall, table: Any, operation: Operation, **write: Unpack[Write]) -> Row | None:
     """What an app's before-handlers make of a write: each that wants it is asked, in order, about the row as the ones
     before amended it. Rules are not asked; those PostgreSQL checks in any test that writes.
 
     What a handler raises comes through as it is, and none is held to its time.
 
-    :param old: the row before, and ``new`` the row after; see :func:`make_event`.
+    :param write: ``old``, the row before, and ``new``, the row after, with ``key``, ``actor`` and ``context``.
     :returns: the new row with everything amended; None for a delete.
     :raises Reject: as a handler does.
     :raises UsageError: if the app has no before-handler for the table, or an event loop runs already.
@@ -39,25 +39,14 @@ def judge(
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        question = judge_async(app, table, operation, old=old, new=new, key=key, actor=actor, context=context)
-        return asyncio.run(question)
+        return asyncio.run(judge_async(app, table, operation, **write))
     raise errors.UsageError("judge cannot be called where an event loop runs: await judge_async(…) there.")
 
 
-async def judge_async(
-    app: Rowcall,
-    table: Any,
-    operation: Operation,
-    *,
-    old: Mapping[str, Any] | None = None,
-    new: Mapping[str, Any] | None = None,
-    key: Mapping[str, Any] | None = None,
-    actor: str | None = None,
-    context: Mapping[str, Any] | None = None,
-) -> Row | None:
+async def judge_async(app: Rowcall, table: Any, operation: Operation, **write: Unpack[Write]) -> Row | None:
     """The same as :func:`judge`, in async tests."""
     handlers = _guards(app, table)
-    event = make_event(table, operation, key=key, old=old, new=new, actor=actor, context=context)
+    event = make_event(table, operation, **write)
     for handler in handlers:
         if handler.selector.wants(event):
             answer = await ask(handler, _unwritten(event))

@@ -28,6 +28,8 @@ _CHECKS: tuple[Check, ...] = (
     subscriptions.backfills_complete,
     subscriptions.dead_letters,
     subscriptions.parked_events,
+    subscriptions.lanes_delivered,
+    subscriptions.sessions_endable,
     settings.replication_role,
     settings.event_triggers,
     settings.connections,

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from rowcall.postgres import status
-from rowcall.postgres.checks.finding import Finding, ask, counted, word
+from rowcall.postgres.checks.finding import Finding, ask, counted, psql, word
 
 #: A subscription that nobody reads may be behind so far, as while a new version is deployed.
 PATIENCE = timedelta(hours=1)
@@ -75,3 +75,30 @@ def parked_events(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
                 f"{name} has {counted(parked, 'parked event')}, which failed or wait behind one that did.",
                 f"They are tried again by themselves; rowcall parked {word(name)} shows the errors.",
             )
+
+
+def lanes_delivered(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Subscriptions of whose lanes only some are delivered."""
+    for name, lanes in ask(connection, "free_lanes"):
+        yield Finding(
+            "problem",
+            "lanes_delivered",
+            name,
+            f"Listeners deliver {name}, but nobody has {lanes} of its 16 lanes: what is in them waits, and is kept for them.",
+            "Run one more rowcall listen, without --lanes.",
+        )
+
+
+def sessions_endable(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Listeners that cannot end the session of a frozen one whose work they take over, because of its login."""
+    for name, login, other, grantable in ask(connection, "unendable"):
+        cure = "Have all listeners of a subscription log in as one role"
+        grant = psql(f"grant pg_signal_backend, pg_read_all_stats to {login}")
+        yield Finding(
+            "risk",
+            "sessions_endable",
+            name,
+            f"{login} and {other} both deliver {name}, but {login} cannot end sessions of {other}: if one freezes, what it locked"
+            " stays locked.",
+            f"{cure}, or run {grant}." if grantable else f"{cure}.",
+        )
