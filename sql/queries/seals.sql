@@ -119,7 +119,7 @@ left join lateral (
   select {rendering}
   from (
     select * from rowcall.event
-    where (xid >= %(xmax)s::xid8 or xid = any (%(xip)s::xid8[])) and xid < pg_snapshot_xmax(s.upper) and seq + 0 > %(floor)s
+    where ((xid >= %(xmax)s::xid8 and xid < pg_snapshot_xmax(s.upper)) or xid = any (%(xip)s::xid8[])) and seq + 0 > %(floor)s
     order by seq + 0 limit %(limit)s
   ) as e {parts}
 ) as r on true
