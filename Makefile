@@ -35,6 +35,7 @@ lint: .venv/dev.stamp
 bench: .venv/dev.stamp
 	$(BIN)/rowcall bench capture
 	$(BIN)/rowcall bench delivery
+	$(BIN)/rowcall bench gate
 
 lock: .venv/dev.stamp
 	$(PIP) uv

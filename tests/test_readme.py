@@ -21,7 +21,7 @@ import pytest
 import typer
 
 from rowcall import embedded, errors
-from rowcall.cli import audit, doctor, parked, seals, status, subscriptions
+from rowcall.cli import audit, doctor, parked, rejections, rules, seals, status, subscriptions
 from rowcall.cli.main import app
 from tests.conftest import GATE_ROLE, bin_directory
 from tests.waiting import eventually
@@ -248,7 +248,9 @@ def test_it_links_to_what_exists() -> None:
 def test_it_names_every_field_of_the_listings() -> None:
     listings = (
         audit.EVENT_COLUMNS,
-        audit.REJECTION_COLUMNS,
+        rejections.REJECTION_COLUMNS,
+        rules.RULE_COLUMNS,
+        rules.VERDICT_COLUMNS,
         status.BACKLOG_COLUMNS,
         parked.PARKED_COLUMNS,
         parked.SKIPPED_COLUMNS,

@@ -14,7 +14,10 @@ as $$
       and not exists (select from pg_inherits where inhrelid = table_oid)
       and not exists (select from pg_trigger as t where t.tgrelid = table_oid and not t.tgisinternal
                       and t.tgtype & 1 = 1 and t.tgtype & 2 = 0 and t.tgtype & 64 = 0
-                      and t.tgname not like '00\_rowcall\_%')
+                      and t.tgname not like '00\_rowcall\_%'
+                      -- Rules only look.
+                      and t.tgfoid not in (select oid from pg_proc where pronamespace = 'rowcall'::regnamespace
+                                           and proname ~ '^(refuse|warn)_[0-9]+$'))
       and not exists (select from pg_constraint where contype = 'f' and conrelid = table_oid and confrelid = table_oid
                       and (confdeltype <> 'a' and confdeltype <> 'r' or confupdtype <> 'a' and confupdtype <> 'r'))
       and exists (select from pg_event_trigger where evtname = 'rowcall_follow_ddl' and evtenabled in ('O', 'A'))

@@ -12,7 +12,7 @@ declare
   -- a snapshot kept for a whole transaction would never see the verdict.
   v_defaults constant jsonb := jsonb_build_object('connect_timeout', '2', 'application_name', 'rowcall gate writer', 'options',
     '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0'
-    ' -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0');
+    ' -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=10min');
   v_options text;
   v_function regprocedure;
   v_former name;
@@ -40,7 +40,7 @@ begin
   grant usage on foreign server rowcall_gate to rowcall_gate;
   for v_former in
     select distinct r.rolname from pg_proc as p cross join aclexplode(p.proacl) as a join pg_roles as r on r.oid = a.grantee
-    where p.oid = 'rowcall.gate_submit_v1(jsonb)'::regprocedure and a.grantee <> p.proowner and r.rolname <> login
+    where p.oid = 'rowcall.gate_submit_v1(text, text)'::regprocedure and a.grantee <> p.proowner and r.rolname <> login
   loop
     perform rowcall.let_gate_login_v1(v_former, false);
   end loop;
@@ -57,6 +57,6 @@ declare
   v_form constant text := case when may then 'grant execute on %s %s to %I' else 'revoke execute on %s %s from %I' end;
 begin
   execute format(v_form, 'function',
-    'rowcall.gate_submit_v1(jsonb), rowcall.gate_answer_v1(bigint), rowcall.gate_record_v1(jsonb)', login);
-  execute format(v_form, 'procedure', 'rowcall.gate_ask_v1(jsonb, jsonb), rowcall.gate_refuse_v1(jsonb, jsonb)', login);
+    'rowcall.gate_submit_v1(text, text), rowcall.gate_await_v1(bigint, text), rowcall.gate_record_v1(text, text)', login);
+  execute format(v_form, 'procedure', 'rowcall.gate_ask_v1(text, text, jsonb), rowcall.gate_refuse_v1(text, text, jsonb)', login);
 end $$;

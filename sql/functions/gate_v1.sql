@@ -5,12 +5,12 @@
 -- A procedure that commits can be neither SECURITY DEFINER nor carry settings, so narrow functions do the work.
 
 -- The body of a request, {"relation", "operation", "key", "old", "new", …}, once its signature is found to be ours.
-create function rowcall.gate_body_v1(request jsonb) returns jsonb
+create function rowcall.gate_body_v1(request text, signature text) returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if rowcall.signature_v1((request - 'signature')::text) is distinct from request ->> 'signature' then
+  if rowcall.signature_v1(request) is distinct from signature then
     raise exception using errcode = '42501', message = 'this request was not made by a trigger of Rowcall''s.',
       hint = 'Write to the table instead: its triggers ask the gate.';
   end if;
@@ -18,63 +18,127 @@ begin
 end $$;
 
 -- Submits: {…, "at", "handlers", "timeout_ms", "on_unavailable"}. The deadline counts from when the writer asked.
-create function rowcall.gate_submit_v1(request jsonb) returns bigint
+create function rowcall.gate_submit_v1(request text, signature text) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_body constant jsonb := rowcall.gate_body_v1(request, signature);
+  v_handlers constant jsonb := v_body -> 'handlers';
+  v_ticket constant bigint := hashtextextended(format('%s %s', v_body -> 'relation', v_handlers), pg_backend_pid()) & ~3::bigint;
+  v_setting constant text := 'rowcall.turn_' || to_hex(v_ticket);
+  v_turn constant integer := coalesce(nullif(current_setting(v_setting, true), '')::integer # 1, 0);
   v_id bigint;
 begin
-  insert into rowcall.request (body, expires_at)
-    values (rowcall.gate_body_v1(request),
-      (request ->> 'at')::timestamptz + make_interval(secs => (request ->> 'timeout_ms')::integer / 1000.0))
+  -- Whatever somebody locks here, the writer does not wait longer than it said.
+  perform set_config('lock_timeout', v_body ->> 'timeout_ms', true);
+  perform set_config(v_setting, v_turn::text, false);
+  insert into rowcall.request as r (id, ticket, turn, relation, handlers, body, expires_at)
+    values (nextval('rowcall.request_id'), v_ticket, v_turn, (v_body -> 'relation')::integer, v_handlers, v_body,
+      (v_body ->> 'at')::timestamptz + make_interval(secs => (v_body -> 'timeout_ms')::integer / 1000.0))
+    on conflict (session) do update set id = excluded.id, ticket = excluded.ticket, turn = excluded.turn,
+      relation = excluded.relation, handlers = excluded.handlers, body = excluded.body, expires_at = excluded.expires_at, verdict = null
     returning id into v_id;
   perform pg_notify('rowcall_gate', '');
   return v_id;
 end $$;
 
--- The answer to a request of this session, null while there is none and time is left. With it the request ends,
--- and what was refused is recorded.
-create function rowcall.gate_answer_v1(request_id bigint) returns jsonb
+-- The answer to a request of this session, or what it comes to at its deadline; what was refused is recorded. Null after
+-- ringing again, which is heard at the next commit.
+-- The wait is for a lock that the listener holds and lets go when it answers: no polling, and it ends at once when the listener
+-- dies, for another to be asked. A session has two of these locks for the handlers it asks, and they take turns: the one for its
+-- next request is taken before the one for this request is let go. Only where nobody holds it yet, as for the first request, it
+-- looks every millisecond.
+create function rowcall.gate_await_v1(request_id bigint, signature text) returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_request rowcall.request;
   v_answer jsonb;
+  v_left integer;
+  v_looks integer := 0;
 begin
-  select * into v_request from rowcall.request where id = request_id and pid = pg_backend_pid();
-  if not found then
-    return '{"verdict": "lost"}';
-  end if;
-  v_answer := coalesce(v_request.verdict, case when clock_timestamp() >= v_request.expires_at
-    then rowcall.gate_unanswered_v1(v_request.body) end);
-  if v_answer is null then
-    return null;
-  end if;
-  delete from rowcall.request where id = request_id;
+  loop
+    select * into v_request from rowcall.request where session = pg_backend_pid() and id = request_id;
+    if not found then
+      return '{"verdict": "lost"}';
+    end if;
+    exit when v_request.verdict is not null;
+    v_left := ceil(extract(epoch from v_request.expires_at - clock_timestamp()) * 1000);
+    exit when v_left <= 0;
+    if v_looks = 20 then
+      perform pg_notify('rowcall_gate', '');
+      return null;
+    end if;
+    v_looks := case when rowcall.gate_wait_v1(v_request.ticket | v_request.turn, v_left) then 20 else v_looks + 1 end;
+  end loop;
+  v_answer := coalesce(v_request.verdict, rowcall.gate_unanswered_v1(v_request.body));
   if v_answer ->> 'verdict' = 'reject' then
     perform rowcall.record_rejection_v1(v_request.body || jsonb_build_object(
       'handler', v_answer -> 'handler', 'message', v_answer -> 'message', 'column', v_answer -> 'column'));
   end if;
-  return v_answer || jsonb_build_object('signature',
-    rowcall.signature_v1((v_request.body ->> 'signature') || v_answer::text));
+  return v_answer || jsonb_build_object('signature', rowcall.signature_v1(signature || v_answer::text));
 end $$;
 
--- Asks before-handlers and waits. Answers {"verdict": "accept" | "reject" | "unavailable" | "lost", …}.
-create procedure rowcall.gate_ask_v1(request jsonb, inout answer jsonb)
+-- Waits until somebody lets go of a lock, at most so many milliseconds; whether anybody held it and let it go.
+create function rowcall.gate_wait_v1(lock bigint, most integer) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_try_advisory_lock_shared(lock) then
+    perform pg_advisory_unlock_shared(lock);
+    perform pg_sleep(0.001);
+    return false;
+  end if;
+  perform set_config('lock_timeout', most::text, true);
+  perform pg_advisory_lock_shared(lock);
+  perform pg_advisory_unlock_shared(lock);
+  return true;
+exception when lock_not_available then
+  return false;
+end $$;
+
+-- Asks before-handlers and waits. Answers {"verdict": "accept" | "reject" | "lost", …, "unavailable": whether nobody answered}.
+create procedure rowcall.gate_ask_v1(request text, signature text, inout answer jsonb)
 language plpgsql
 as $$
 declare
   v_id pg_catalog.int8;
 begin
-  v_id := rowcall.gate_submit_v1(request);
-  commit;
+  v_id := rowcall.gate_submit_v1(request, signature);
   loop
-    answer := rowcall.gate_answer_v1(v_id);
+    commit;
+    answer := rowcall.gate_await_v1(v_id, signature);
     exit when answer is not null;
-    perform pg_catalog.pg_sleep(0.0005);
   end loop;
+end $$;
+
+-- The listener's turn: hands out verdicts, lets those who wait for them go, and says what is asked next.
+-- verdicts: of the requests with these ids. awaited: the locks to let go. next: those to take before.
+-- tickets: whose requests are this session's already. busy: requests that are being answered.
+-- known: the handlers this process has, by relation.
+create procedure rowcall.gate_turn_v1(ids bigint[], verdicts jsonb[], next bigint[], awaited bigint[],
+  tickets bigint[], busy bigint[], known jsonb, inout asked json)
+language plpgsql
+as $$
+begin
+  if ids <> '{}' then
+    update rowcall.request as r set verdict = v.verdict
+      from unnest(ids, verdicts) as v (id, verdict) where r.id = v.id and r.verdict is null;
+    perform pg_try_advisory_lock(k) from unnest(next) as k;
+    commit;
+  end if;
+  perform pg_advisory_unlock(k) from unnest(awaited) as k;
+  select json_build_object('strange', bool_or(known -> q.relation::text is null), 'requests', json_agg(json_build_object(
+      'id', q.id, 'ticket', q.ticket, 'turn', q.turn, 'seconds', extract(epoch from q.expires_at - clock_timestamp()),
+      'since', (select max(l.since) from rowcall.layout as l where l.relation = q.relation), 'body', q.body))
+      filter (where q.handlers <@ (known -> q.relation::text)
+        and (q.ticket = any (tickets) or pg_try_advisory_lock(q.ticket | 2))))
+    into asked
+    from rowcall.request as q
+    where q.verdict is null and q.expires_at > clock_timestamp() and q.id <> all (busy);
 end $$;
 
 -- What a request comes to that nobody answered, as its handlers declared.
@@ -83,47 +147,12 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select case request ->> 'on_unavailable'
-    when 'accept' then jsonb_build_object('verdict', 'unavailable')
+    when 'accept' then '{"verdict": "accept", "unavailable": true}'::jsonb
     else jsonb_build_object('verdict', 'reject', 'unavailable', true, 'handler', request -> 'handlers' ->> 0,
       'message', format('no listener answered within %s ms', request ->> 'timeout_ms'),
       'hint', 'Start "rowcall listen", or declare on_unavailable="accept". A handler that touches the row it judges also ends here.')
   end
 $$;
 
-create function rowcall.record_rejection_v1(rejection jsonb) returns void
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  insert into rowcall.rejection (xid, relation, operation, key, old, new, rule, handler, message, column_name,
-    actor, context, db_user, db_role, application_name)
-  select (rejection ->> 'xid')::xid8, (rejection ->> 'relation')::integer, (rejection ->> 'operation')::rowcall.operation,
-    nullif(rejection -> 'key', 'null'), nullif(rejection -> 'old', 'null'), nullif(rejection -> 'new', 'null'),
-    rejection ->> 'rule', rejection ->> 'handler', rejection ->> 'message', rejection ->> 'column',
-    rejection ->> 'actor', nullif(rejection -> 'context', 'null'),
-    rejection ->> 'db_user', rejection ->> 'db_role', rejection ->> 'application_name'
-$$;
-
--- Records a refusal by a rule.
-create function rowcall.gate_record_v1(request jsonb) returns jsonb
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_answer constant jsonb := '{"verdict": "recorded"}';
-begin
-  perform rowcall.record_rejection_v1(rowcall.gate_body_v1(request));
-  return v_answer || jsonb_build_object('signature',
-    rowcall.signature_v1((request ->> 'signature') || v_answer::text));
-end $$;
-
--- The same as a procedure, so that ask_v1 calls the two alike.
-create procedure rowcall.gate_refuse_v1(request jsonb, inout answer jsonb)
-language plpgsql
-as $$
-begin
-  answer := rowcall.gate_record_v1(request);
-end $$;
-
-alter function rowcall.gate_submit_v1(jsonb) owner to rowcall_gate;
-alter function rowcall.gate_answer_v1(bigint) owner to rowcall_gate;
-alter function rowcall.gate_record_v1(jsonb) owner to rowcall_gate;
+alter function rowcall.gate_submit_v1(text, text) owner to rowcall_gate;
+alter function rowcall.gate_await_v1(bigint, text) owner to rowcall_gate;

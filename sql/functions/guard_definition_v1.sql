@@ -1,9 +1,10 @@
--- Generates the two validation functions of a relation: gate_N asks the before-handlers, refuse_N raises what a rule found.
--- Both are SECURITY DEFINER and belong to rowcall_gate, which may use the gate's connection; both see the row only through
+-- Generates the validation functions of a relation: gate_N asks the before-handlers, refuse_N raises what a rule found, and
+-- warn_N records what a rule found that only warns.
+-- They are SECURITY DEFINER and belong to rowcall_gate, which may use the gate's connection; they see the row only through
 -- the same images as the log, so excluded columns are absent from requests, rejections and messages too. As in the capture
 -- function, code that no longer fits the table falls back to generic code instead of failing the write.
 -- gate_N's arguments: timeout in ms, on_unavailable, then the handlers' names in order.
--- refuse_N's arguments: the rule's name and its message.
+-- refuse_N's and warn_N's arguments: the rule's name and its message.
 -- Called by: install_guard_v1, guard_is_current_v1.
 create function rowcall.guard_definition_v1(relation_id integer) returns text
 language plpgsql stable
@@ -54,7 +55,8 @@ begin
     rowcall.misfit_v1(v_relation.oid, 'old'));
   -- Bodies are literals, not dollar quotes: no name of a column can end them.
   return format(E'create or replace function rowcall.gate_%1$s() returns trigger\nlanguage plpgsql security definer\n%2$s\nas %3$L;\n\n'
-    || E'create or replace function rowcall.refuse_%1$s() returns trigger\nlanguage plpgsql security definer\n%2$s\nas %4$L',
+    || E'create or replace function rowcall.refuse_%1$s() returns trigger\nlanguage plpgsql security definer\n%2$s\nas %4$L;\n\n'
+    || E'create or replace function rowcall.warn_%1$s() returns trigger\nlanguage plpgsql security definer\n%2$s\nas %5$L',
     relation_id,
     rowcall.settings_clause_v1(v_relation.oid, v_options),
     format($gate$
@@ -91,14 +93,31 @@ declare
   v_new jsonb;
   v_key jsonb;
   v_request jsonb;
+  v_column constant text := rowcall.rule_column_v1(tg_relid, tg_name);
+  v_message constant text := format('%%s of %%I.%%I violates rule "%%s": %%s', lower(tg_op), tg_table_schema, tg_table_name,
+    tg_argv[0], tg_argv[1]);
 begin
   if to_regprocedure('rowcall.ask_v1(text, jsonb, integer)') is not null then%1$s
     perform rowcall.ask_v1('gate_refuse_v1',
-      v_request || jsonb_build_object('rule', tg_argv[0], 'message', tg_argv[1]), 1000);
+      v_request || jsonb_build_object('rule', tg_argv[0], 'message', tg_argv[1], 'column', v_column), 1000);
   end if;
-  raise exception using errcode = '23514',
-    message = format('%%s of %%I.%%I violates rule "%%s": %%s', lower(tg_op), tg_table_schema, tg_table_name,
-      tg_argv[0], tg_argv[1]),
-    constraint = tg_argv[0], schema = tg_table_schema, table = tg_table_name;
-end $refuse$, v_images));
+  if v_column is null then
+    raise exception using errcode = '23514', message = v_message,
+      constraint = tg_argv[0], schema = tg_table_schema, table = tg_table_name;
+  end if;
+  raise exception using errcode = '23514', message = v_message,
+    constraint = tg_argv[0], schema = tg_table_schema, table = tg_table_name, column = v_column;
+end $refuse$, v_images),
+    format($warn$
+#variable_conflict use_variable
+declare
+  v_old jsonb;
+  v_new jsonb;
+  v_key jsonb;
+  v_request jsonb;
+begin%1$s
+  perform rowcall.record_rejection_v1(v_request || jsonb_build_object('outcome', 'warned', 'rule', tg_argv[0],
+    'message', tg_argv[1], 'column', rowcall.rule_column_v1(tg_relid, tg_name)));
+  return case when tg_op = 'DELETE' then old else new end;
+end $warn$, v_images));
 end $generator$;

@@ -14,4 +14,11 @@ as $$
       ) as found
       full join rowcall.guard_triggers_v1(relation_id) as wanted using (name)
       where found.made_by is distinct from md5(wanted.statement))
+    and not exists (
+      select from (
+        select proname::text as name, obj_description(oid, 'pg_proc') as made_by
+        from pg_proc where pronamespace = 'rowcall'::regnamespace and starts_with(proname, format('rule_%s_', relation_id))
+      ) as found
+      full join rowcall.rule_functions_v1(relation_id) as wanted using (name)
+      where found.made_by is distinct from md5(wanted.statement))
 $$;

@@ -4,7 +4,9 @@
 --
 -- ask_v1(call, request, timeout_ms) sends one statement over the session's kept connection "rowcall" and returns what
 -- it answers, or null when no answer came in time or no connection could be made: the caller decides what that means.
--- The wait is short sleeps, because dblink's own waiting ignores cancel and timeouts before PostgreSQL 17.
+-- The gate's session answers by the deadline, so from PostgreSQL 17 on the wait for it is simply one for its result. Before,
+-- that would ignore cancel and timeouts, so it is short sleeps, which cost up to a millisecond. dblink() would be one call
+-- instead of three, but reads what is under way to its end before it lets itself be cancelled.
 -- A connection with an answer still under way or unread (the last wait was cut) is dropped, never read from again, and one
 -- that died is replaced. Whoever has rights on dblink could put another connection under that name: hence the signatures.
 --
@@ -28,11 +30,11 @@ as $ask$
 declare
   v_deadline constant timestamptz := clock_timestamp() + make_interval(secs => timeout_ms / 1000.0);
   -- The time makes every request another one, so an old answer fits none.
-  v_request constant jsonb := request || jsonb_build_object('at', clock_timestamp());
-  v_signature constant text := rowcall.signature_v1(v_request::text);
-  v_call constant text := format('call rowcall.%%I(%%L, null)', procedure,
-    v_request || jsonb_build_object('signature', v_signature));
+  v_request constant text := request || jsonb_build_object('at', clock_timestamp());
+  v_signature constant text := rowcall.signature_v1(v_request);
+  v_call constant text := format('call rowcall.%%I(%%L, %%L, null)', procedure, v_request, v_signature);
   v_kept boolean := 'rowcall' = any (coalesce(%1$s.dblink_get_connections(), '{}'));
+  v_interruptible constant boolean := current_setting('server_version_num')::integer >= 170000;
   v_answer jsonb;
 begin
   loop
@@ -47,7 +49,7 @@ begin
       if %1$s.dblink_send_query('rowcall', v_call) = 0 then
         raise exception using errcode = '08006', message = 'the gate''s connection takes no query';
       end if;
-      while %1$s.dblink_is_busy('rowcall') = 1 loop
+      while not v_interruptible and %1$s.dblink_is_busy('rowcall') = 1 loop
         if clock_timestamp() >= v_deadline then
           perform %1$s.dblink_disconnect('rowcall');
           return null;
@@ -60,10 +62,17 @@ begin
       if rowcall.signature_v1(v_signature || (v_answer - 'signature')::text) is distinct from v_answer ->> 'signature' then
         raise exception using errcode = '08P01', message = 'the gate''s connection is not the gate''s';
       end if;
-      return v_answer;
+      if v_answer ? 'unavailable' then
+        -- Who has this session's requests may be frozen; another session's go to another.
+        perform %1$s.dblink_disconnect('rowcall');
+      end if;
+      return v_answer - '{signature,unavailable}'::text[];
     exception when others then
       if 'rowcall' = any (coalesce(%1$s.dblink_get_connections(), '{}')) then
         perform %1$s.dblink_disconnect('rowcall');
+      end if;
+      if clock_timestamp() >= v_deadline then
+        return null;
       end if;
       if not v_kept then
         -- No details: they may name the gate's host and login.

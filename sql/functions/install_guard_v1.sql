@@ -11,6 +11,7 @@ begin
   execute format('comment on function rowcall.gate_%s() is %L', relation_id, md5(v_definition));
   perform rowcall.give_function_v1(format('rowcall.gate_%s()', relation_id), 'rowcall_gate');
   perform rowcall.give_function_v1(format('rowcall.refuse_%s()', relation_id), 'rowcall_gate');
+  perform rowcall.give_function_v1(format('rowcall.warn_%s()', relation_id), 'rowcall_gate');
   perform rowcall.record_layout_v1(relation_id);
 end $$;
 
@@ -21,5 +22,5 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  execute format('drop function if exists rowcall.gate_%1$s(), rowcall.refuse_%1$s()', relation_id);
+  execute format('drop function if exists rowcall.gate_%1$s(), rowcall.refuse_%1$s(), rowcall.warn_%1$s()', relation_id);
 end $$;

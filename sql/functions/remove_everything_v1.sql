@@ -25,7 +25,8 @@ begin
 end $$;
 drop materialized view rowcall.cluster;
 drop view rowcall.layout_mark, rowcall.live_worker;
-drop table rowcall.erased, rowcall.erasure, rowcall.salt, rowcall.leaf, rowcall.seal, rowcall.rejection, rowcall.request, rowcall.backfill, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
+drop sequence rowcall.request_id;
+drop table rowcall.erased, rowcall.erasure, rowcall.salt, rowcall.leaf, rowcall.seal, rowcall.rejection, rowcall.rejection_tally, rowcall.request, rowcall.backfill, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
   rowcall.cursor, rowcall.subscription,
   rowcall.secret, rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.moving, rowcall.event, rowcall.layout, rowcall.relation,
   rowcall.installation;

@@ -57,14 +57,42 @@ select to_jsonb({value}::{type})::text;
 select to_jsonb(concat({value}::{type}))::text;
 
 -- name: rejections
-select * from (
-  select j.id, j.at, r.schema_name || '.' || r.table_name as "table", j.operation::text, j.key, j.rule, j.handler, j.message,
-    j.actor
-  from rowcall.rejection as j join rowcall.relation as r on r.id = j.relation
-  where (%(relations)s::integer[] is null or j.relation = any (%(relations)s::integer[]))
-    and (%(actor)s::text is null or j.actor = %(actor)s)
-    and (%(since)s::timestamptz is null or j.at >= %(since)s::timestamptz)
-    and (%(until)s::timestamptz is null or j.at < %(until)s::timestamptz)
-  order by j.id desc limit %(limit)s
+-- What validation did not like, oldest first, and in its place how many more there were of a kind in one minute, as of the last
+-- of them; those are known by table, outcome, rule or handler, and session user only.
+select at, "table", operation, key, rule, handler, message, actor, outcome, "column", old, new, context, db_user, db_role, xid,
+  seq, suppressed
+from (
+  select * from (
+    select j.id, j.at, r.schema_name || '.' || r.table_name as "table", j.operation::text, j.key, j.rule, j.handler, j.message,
+      j.actor, j.outcome, j.column_name as "column", j.old, j.new, j.context, j.db_user, j.db_role, j.xid::text::bigint as xid,
+      j.seq, null::bigint as suppressed
+    from rowcall.rejection as j join rowcall.relation as r on r.id = j.relation
+    where (%(relations)s::integer[] is null or j.relation = any (%(relations)s::integer[]))
+      and (%(outcome)s::text is null or j.outcome = %(outcome)s)
+      and (%(rule)s::text is null or j.rule = %(rule)s)
+      and (%(handler)s::text is null or j.handler = %(handler)s)
+      and (%(role)s::text is null or %(role)s::text in (j.db_user, j.db_role))
+      and (%(key)s::jsonb is null or j.key @> %(key)s::jsonb)
+      and (%(actor)s::text is null or j.actor = %(actor)s)
+      and (%(operation)s::rowcall.operation is null or j.operation = %(operation)s::rowcall.operation)
+      and (%(column)s::text is null or j.column_name = %(column)s)
+      and (%(transaction)s::xid8 is null or j.xid = %(transaction)s::xid8)
+      and (%(context)s::jsonb is null or j.context @> %(context)s::jsonb)
+    union all
+    select null, max(t.last_at), r.schema_name || '.' || r.table_name, null, null, t.rule, t.handler,
+      'that many more within a minute', null, t.outcome, null, null, null, null, t.db_user, null, null, null, sum(t.suppressed)
+    from rowcall.rejection_tally as t join rowcall.relation as r on r.id = t.relation
+    where (%(relations)s::integer[] is null or t.relation = any (%(relations)s::integer[]))
+      and (%(outcome)s::text is null or t.outcome = %(outcome)s)
+      and (%(rule)s::text is null or t.rule = %(rule)s)
+      and (%(handler)s::text is null or t.handler = %(handler)s)
+      and (%(role)s::text is null or t.db_user = %(role)s::text)
+      and num_nonnulls(%(key)s::jsonb, %(actor)s::text, %(operation)s::text, %(column)s::text, %(transaction)s::text,
+        %(context)s::jsonb) = 0
+    group by t.minute, r.id, t.rule, t.handler, t.outcome, t.db_user
+  ) as found
+  where (%(since)s::timestamptz is null or at >= %(since)s::timestamptz)
+    and (%(until)s::timestamptz is null or at < %(until)s::timestamptz)
+  order by at desc, id desc limit %(limit)s
 ) as newest
-order by id;
+order by at, id;

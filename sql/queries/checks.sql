@@ -38,6 +38,23 @@ from (
 where rowcall.guard_is_current_v1(g.id) is not true
 order by 1, 2;
 
+-- name: late_triggers
+-- BEFORE ROW triggers of others that can change a row after validation of ours that is not done again when it is written: what
+-- before-handlers said, and rules where rows move between partitions. Triggers fire in the order of their names, byte by byte.
+select distinct t.tgrelid::regclass::text, quote_ident(t.tgname)
+from rowcall.relation as r
+join pg_class as c on c.oid = r.oid
+cross join lateral (select r.oid union select relid from pg_partition_tree(r.oid)) as p (oid)
+join pg_trigger as t on t.tgrelid = p.oid and not t.tgisinternal and t.tgparentid = 0 and t.tgenabled <> 'D'
+  and t.tgtype & 67 = 3 and t.tgtype & 20 <> 0
+where r.dropped_at is null
+  and not exists (select from pg_proc where oid = t.tgfoid and pronamespace = 'rowcall'::regnamespace)
+  and t.tgname > (
+    select min(g.tgname) from pg_trigger as g
+    where g.tgrelid = r.oid and g.tgname like 'zz\_rowcall\_%%'
+      and (starts_with(g.tgname, 'zz_rowcall_1_') or c.relkind = 'p' and starts_with(g.tgname, 'zz_rowcall_3_')))
+order by 1, 2;
+
 -- name: dropped
 -- Tables that are gone and still declared: whether there is one of that name again, and the statements that forget them.
 select r.schema_name, r.table_name, to_regclass(format('%%I.%%I', r.schema_name, r.table_name)) is not null,
@@ -206,7 +223,7 @@ select array_agg(distinct r.schema_name || '.' || r.table_name), array_remove(ar
     then 'user mapping' end,
   case when not exists (
     select from pg_proc as p cross join lateral aclexplode(p.proacl) as a join pg_roles as l on l.oid = a.grantee
-    where p.oid = to_regprocedure('rowcall.gate_submit_v1(jsonb)') and a.grantee <> p.proowner and l.rolcanlogin
+    where p.oid = to_regprocedure('rowcall.gate_submit_v1(text, text)') and a.grantee <> p.proowner and l.rolcanlogin
   ) then 'login' end], null)
 from rowcall.before_handler as h
 join rowcall.relation as r on r.id = h.relation and r.dropped_at is null;

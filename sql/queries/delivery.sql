@@ -45,6 +45,15 @@ values (%(subscription)s, %(seq)s, %(relation)s, %(key)s, %(next_key)s, %(attemp
   clock_timestamp() + make_interval(secs => %(delay)s), %(error)s, %(dead)s)
 on conflict (subscription, seq) do update set error = coalesce(excluded.error, parked.error);
 
+-- name: violation
+-- What an after-handler rejected. Its images are in the log.
+insert into rowcall.rejection (outcome, seq, xid, relation, operation, key, handler, message, column_name, actor, context,
+  db_user, db_role, application_name)
+select 'committed', e.seq, e.xid, e.relation, e.operation, e.key, %(handler)s, left(%(message)s, 2000), left(%(column)s, 200),
+  e.actor, e.context, e.db_user, e.db_role, e.application_name
+from rowcall.event as e
+where e.seq = %(seq)s and e.at = %(at)s;
+
 -- name: parked_keys
 select relation, key from rowcall.parked where subscription = %(subscription)s
 union

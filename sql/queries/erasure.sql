@@ -64,8 +64,8 @@ from rowcall.event as e
 where e.seq = p.seq and e.seq = any (%(seqs)s) and (e.key, e.next_key) is distinct from (p.key, p.next_key);
 
 -- name: forget_requests
--- Of writers that are gone; those that wait still are so for milliseconds.
-delete from rowcall.request where (body ->> 'relation')::integer = %(relation)s and expires_at < clock_timestamp();
+-- A session's row keeps its last question; those that are still asked are so for milliseconds.
+update rowcall.request set body = null where relation = %(relation)s and body is not null and expires_at < clock_timestamp();
 
 -- name: forget_positions
 -- Of backfills that are complete, the key of the last row.

@@ -1,34 +1,19 @@
--- Requests of the gate, alive for as long as one writer waits. Unlogged: a crash ends the writer too, and
--- what is not written ahead costs a gated write no flush.
+-- Requests of the gate: one row a session of it, for its latest request, so that new ones take the place of old ones within a
+-- page. Unlogged: a crash ends the writer too, and what is not written ahead costs a gated write no flush.
+--   ticket  who asks which handlers; with its turn, the lock that the session waits for. See functions/gate_v1.sql.
+create sequence rowcall.request_id as bigint;
+
 create unlogged table rowcall.request (
-  id bigint generated always as identity primary key,
-  pid integer not null default pg_catalog.pg_backend_pid(),
-  body jsonb not null,
-  expires_at timestamptz not null,
-  claimed_by integer,
-  verdict jsonb
-);
-
--- Writes that validation refused, recorded by a transaction of the gate's own because the writer's rolls back.
-create table rowcall.rejection (
-  id bigint generated always as identity primary key,
-  at timestamptz not null default clock_timestamp(),
-  xid xid8,
+  session integer primary key default pg_catalog.pg_backend_pid(),
+  id bigint not null,
+  ticket bigint not null,
+  turn integer not null,
   relation integer not null,
-  operation rowcall.operation not null,
-  key jsonb,
-  old jsonb,
-  new jsonb,
-  rule text,
-  handler text,
-  message text not null,
-  column_name text,
-  actor text,
-  context jsonb,
-  db_user text,
-  db_role text,
-  application_name text
-);
+  handlers jsonb not null,
+  body jsonb,
+  expires_at timestamptz not null,
+  verdict jsonb
+) with (fillfactor = 20);
 
+grant usage on sequence rowcall.request_id to rowcall_gate;
 grant select, insert, update, delete on rowcall.request to rowcall_gate;
-grant insert on rowcall.rejection to rowcall_gate;

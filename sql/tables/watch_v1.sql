@@ -6,6 +6,7 @@ create table rowcall.watch (
   options jsonb not null
 );
 
+-- rows: of old and new, those that the expression speaks of.
 create table rowcall.rule (
   relation integer not null references rowcall.relation,
   name text not null,
@@ -13,6 +14,8 @@ create table rowcall.rule (
   expression text not null,
   message text not null,
   operations text[] not null,
+  rows text[] not null,
+  on_violation text not null check (on_violation in ('refuse', 'warn')),
   primary key (relation, name)
 );
 
@@ -23,6 +26,7 @@ create table rowcall.before_handler (
   position integer not null,
   operations text[] not null,
   columns text[] not null,
+  condition text,
   timeout_ms integer not null check (timeout_ms > 0),
   on_unavailable text not null check (on_unavailable in ('accept', 'reject')),
   primary key (relation, name)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from rowcall import errors, identifiers
 from rowcall.event import OPERATIONS
 from rowcall.handler import AFTER_TIMEOUT, AfterHandler, BeforeHandler, OnUnavailable, Start, When
-from rowcall.rule import Rule
+from rowcall.rule import OnViolation, Rule, operations_with, rows_of, sql_of
 from rowcall.selector import Selector
 from rowcall.watch import Truncate, Watch
 
@@ -80,16 +80,22 @@ class Rowcall:
         self,
         subject: Any,
         name: str,
-        expression: str,
+        expression: Any,
         *,
         message: str | None = None,
         on: str | Iterable[str] | None = None,
+        on_violation: OnViolation = "refuse",
     ) -> None:
-        """Refuse writes for which an SQL condition over ``old`` and ``new`` is false.
+        """Refuse writes for which a condition over ``old`` and ``new`` is false; null passes, as in a CHECK.
 
+        :param expression: SQL text, or a SQLAlchemy expression over what ``rowcall.sqlalchemy.rows`` gives. It may look into
+            other tables, as the writer sees them; no lock is taken, so they may change before the write is committed.
+        :param message: why, as a sentence fragment.
+        :param on: insert, update, delete; those that have the rows the condition speaks of unless given.
+        :param on_violation: ``refuse`` the write, or ``warn``: let it happen, and record it with it.
         :raises UsageError: if the condition speaks of a row that the operation does not have, or the name is taken.
         """
-        rule = Rule.of(subject, name, expression, message, on)
+        rule = Rule.of(subject, name, expression, message, on, on_violation=on_violation)
         taken = (other.name for other in self.rules if _is_same_table(other.table, rule.table))
         self._refuse_twin(name, taken, "is a rule")
         self.rules.append(rule)
@@ -100,6 +106,7 @@ class Rowcall:
         *,
         on: str | Iterable[str] | None = None,
         columns: str | Iterable[str] = (),
+        when: Any = None,
         timeout: float = 0.25,
         on_unavailable: OnUnavailable = "reject",
         name: str | None = None,
@@ -107,16 +114,25 @@ class Rowcall:
         """Register a function that is asked before a row is written: it returns None, a mapping of amended columns,
         or raises :class:`Reject`.
 
-        :param on: insert, update, delete; all three unless given.
+        Handlers of one table are asked in the order in which they were registered, each about the row as those before amended it.
+
+        :param on: insert, update, delete; all three, or those that have the rows ``when`` speaks of, unless given.
         :param columns: for updates, ask only when one of these changes.
+        :param when: ask only about rows for which this condition over ``old`` and ``new`` is true: SQL text, or a SQLAlchemy
+            expression as in :meth:`rule`. PostgreSQL evaluates it, so other rows cost nothing.
         :param timeout: seconds the writer waits, with its row locked.
         :param on_unavailable: ``reject`` or ``accept`` the write when nobody answers in time.
         :raises HandlerError: if the signature or an option cannot be served.
         """
-        selector = Selector.of(subject, on, columns, ("insert", "update", "delete"))
+        condition = None if when is None else sql_of(when)
+        rows = () if condition is None else rows_of(condition)
+        operations = operations_with(rows, on, ("insert", "update", "delete"))
+        selector = Selector.of(subject, operations, columns)
 
         def register(function: Function) -> Function:
-            handler = BeforeHandler.of(function, selector, name=name, timeout=timeout, on_unavailable=on_unavailable)
+            handler = BeforeHandler.of(
+                function, selector, name=name, timeout=timeout, on_unavailable=on_unavailable, when=condition
+            )
             taken = (
                 other.name for other in self.before_handlers if _is_same_table(other.selector.subject, selector.subject)
             )

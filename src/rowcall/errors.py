@@ -68,7 +68,8 @@ class Drift(RowcallError):
 
 
 class Reject(Exception):
-    """Raised by a before-handler to refuse a write, with the reason its writer reads.
+    """Raised by a before-handler to refuse a write, with the reason its writer reads; or by an after-handler, to have a change
+    that is committed recorded as one that should not have been.
 
     :param message: why, as a sentence fragment.
     :param column: the column at fault, reported to the client as the error's column name.

@@ -91,6 +91,7 @@ class BeforeHandler:
 
     :ivar timeout: seconds the writer waits for it.
     :ivar on_unavailable: what happens to the write when nobody answers in time.
+    :ivar when: an SQL condition over ``old`` and ``new`` that rows fulfil which it is asked about; None for all.
     """
 
     function: Callable[..., Any]
@@ -100,6 +101,7 @@ class BeforeHandler:
     on_unavailable: OnUnavailable
     parameters: tuple[str, ...]
     is_async: bool
+    when: str | None = None
 
     @classmethod
     def of(
@@ -110,6 +112,7 @@ class BeforeHandler:
         name: str | None,
         timeout: float,
         on_unavailable: OnUnavailable,
+        when: str | None = None,
     ) -> BeforeHandler:
         """A before-handler from what a decorator was given.
 
@@ -125,7 +128,7 @@ class BeforeHandler:
             raise errors.HandlerError(f'on_unavailable={on_unavailable!r} must be "reject" or "accept".')
         parameters = parameters_of(function, ("event",))
         own_name = name or str(_named(function).__name__)
-        return cls(function, own_name, selector, timeout, on_unavailable, parameters, _is_async(function))
+        return cls(function, own_name, selector, timeout, on_unavailable, parameters, _is_async(function), when)
 
 
 @dataclass(frozen=True, slots=True)

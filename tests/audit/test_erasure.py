@@ -202,8 +202,8 @@ def test_what_else_holds_the_values(database: Database, connect: Connect, dsn: s
         """ 'ada@example.org is no address', 'ada@example.org', '{"mail": "ada@example.org"}' from rowcall.relation"""
     )
     database.execute(
-        "insert into rowcall.request (body, expires_at)"
-        """ select jsonb_build_object('relation', id, 'new', '{"name": "Ada"}'::jsonb), now() - interval '1 s' from rowcall.relation"""
+        "insert into rowcall.request (id, ticket, turn, relation, handlers, body, expires_at)"
+        """ select 1, 1, 1, id, '[]', '{"new": {"name": "Ada"}}', now() - interval '1 s' from rowcall.relation"""
     )
     said = fine("audit", "erase", "users", "10", "--yes", "--dsn", dsn)
     assert "1 refused write" in said.out

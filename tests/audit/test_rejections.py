@@ -10,10 +10,14 @@ import pytest
 
 from rowcall import Rowcall, acting
 from tests.command import fine
+from tests.command import refused as refused_command
 from tests.listeners import sync
 
 Database = psycopg.Connection[Any]
-COLUMNS = ["at", "table", "operation", "key", "rule", "handler", "message", "actor"]
+COLUMNS = [
+    *("at", "table", "operation", "key", "rule", "handler", "message", "actor", "outcome", "column", "old", "new"),
+    *("context", "db_user", "db_role", "xid", "seq", "suppressed"),
+]
 
 
 @pytest.fixture
@@ -28,7 +32,10 @@ def refused(dsn: str, gate: str, database: Database) -> Database:
         (None, "insert into shop.orders values (9007199254740993, 1)"),
         ("bob", "insert into shop.orders values (8, 1)"),
     ):
-        with pytest.raises(psycopg.errors.CheckViolation), acting(database, actor=actor):
+        with (
+            pytest.raises(psycopg.errors.CheckViolation),
+            acting(database, actor=actor, **({"why": "test"} if actor == "ann" else {})),
+        ):
             database.execute(statement)
     return database
 
@@ -51,6 +58,17 @@ def test_every_format_and_filter(dsn: str, refused: Database) -> None:
         ("--table", "users"): [0],
         ("--table", "shop.*"): [1, 2],
         ("--actor", "bob"): [2],
+        ("--table", "shop.orders", "--key", "8"): [2],
+        ("--operation", "insert", "--rule", "adult"): [0],
+        ("--operation", "delete"): [],
+        ("--handler", "check_order"): [1, 2],
+        ("--column", "age"): [0],
+        ("--role", "postgres", "--refused"): [0, 1, 2],
+        ("--role", "somebody"): [],
+        ("--warned",): [],
+        ("--committed",): [],
+        ("--context", "why=test"): [0],
+        ("--transaction", "1"): [],
         ("--since", lines[1]["at"]): [1, 2],
         ("--until", lines[1]["at"]): [0],
         ("--limit", "1"): [2],
@@ -86,3 +104,10 @@ def test_what_is_too_long_for_its_column_is_folded_and_never_cut(dsn: str, gate:
     assert "".join(refused).replace(" ", "") == "insertshop.orders9007199254740993"
     assert "".join(by) == handler
     assert " ".join(" ".join(said).split()) == message
+
+
+def test_options_that_contradict_each_other(dsn: str) -> None:
+    sentence = refused_command(2, "audit", "rejections", "--warned", "--committed", "--dsn", dsn)
+    assert sentence == "--warned and --committed exclude each other: give one of them."
+    assert "--key needs --table" in refused_command(2, "audit", "rejections", "--key", "1", "--dsn", dsn)
+    assert "choose from insert" in refused_command(2, "audit", "rejections", "--operation", "x", "--dsn", dsn)

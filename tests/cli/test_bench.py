@@ -5,6 +5,7 @@ import tempfile
 
 import pytest
 
+from rowcall.bench import gate
 from tests.command import fine, refused
 from tests.conftest import memory
 
@@ -26,3 +27,16 @@ def test_capture_beside_its_yardsticks(monkeypatch: pytest.MonkeyPatch) -> None:
     for figure in ("insert@1", "insert@1 WAL B", "bulk delete"):
         for contender in ("images", "rowcall"):
             assert re.search(rf"^{figure} +{contender} +[\d,.]+", said, re.MULTILINE), said
+
+
+@pytest.mark.timeout(120)
+def test_the_gate_beside_writes_that_ask_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", memory())
+    for name, few in (("CLIENTS", (2,)), ("_SAMPLES", 20), ("_BULK", 20), ("_CUTS", 1)):
+        monkeypatch.setattr(gate, name, few)
+    said = fine("bench", "gate", "--rounds", "1", "--seconds", "1", "--no-fsync", COLUMNS="80").out
+    for figure in ("@2 p50, ms", "@2 writes/s"):
+        for contender in ("ungated", "rule", "sync", "async"):
+            assert re.search(rf"^{figure} +{contender} +[\d,.]+", said, re.MULTILINE), said
+    for figure in ("asked to handler", "bare dblink", "bare NOTIFY", "frozen: after the deadline", "missing: after"):
+        assert figure in said

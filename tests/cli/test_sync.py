@@ -106,7 +106,7 @@ def test_one_rule_of_two_goes_and_the_other_stays(dsn: str, database: Database, 
         "sync", write_app('app.rule("users", "a", "new.age > 0")\napp.rule("users", "b", "new.age > 1")'), "--dsn", dsn
     )
     fine("sync", write_app('app.rule("users", "b", "new.age > 2")'), "--dsn", dsn)
-    assert triggers(database) == ["users zz_rowcall_3_rule_b"]
+    assert triggers(database) == ["users zz_rowcall_3_rule_b", "users zz_rowcall_4_again_b"]
     with pytest.raises(psycopg.errors.CheckViolation, match=r"new\.age > 2 is false"):
         database.execute("insert into users values (1, 'x', 2)")
 
@@ -117,8 +117,8 @@ def test_what_happens_to_validation_is_said_of_this_app(dsn: str, database: Data
     for target, outcome in (
         (other, "created"),
         (write_app(rule.format("a")), "created"),
-        (write_app(rule.format("a") + rule.format("b")), "changed"),
-        (write_app(rule.format("b")), "changed"),
+        (write_app(rule.format("a") + rule.format("b")), "changed (rule b: created)"),
+        (write_app(rule.format("b")), "changed (rule a: removed)"),
         (write_app(""), "removed"),
         (other, "unchanged"),
         (write_app(rule.format("a")), "created"),
@@ -134,7 +134,10 @@ def test_only_what_this_app_declared_is_touched(dsn: str, database: Database, wr
     fine("sync", write_app('app.watch("third")\napp.rule("third", "s", "new.id > 1")'), "--dsn", dsn)
     fine("sync", write_app(""), "--dsn", dsn)
     assert watched(database) == [("public.users", "cli"), ("shop.orders", "other")]
-    assert [name for name in triggers(database) if name.startswith("third")] == ["third zz_rowcall_3_rule_r"]
+    assert [name for name in triggers(database) if name.startswith("third")] == [
+        "third zz_rowcall_3_rule_r",
+        "third zz_rowcall_4_again_r",
+    ]
 
 
 def test_conflicts_name_both_sides(dsn: str, database: Database, write_app: WriteApp) -> None:

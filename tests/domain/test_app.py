@@ -169,7 +169,7 @@ def test_a_rule_is_checked_where_the_rows_it_speaks_of_exist(
         ("r", "golden.age > 18", None, "mentions neither"),
         ("r", "'new.age' = 'x'", None, "mentions neither"),
         ("r", "old.age > 18", "insert", "not possible here: choose from update, delete"),
-        ("r", 42, None, "must be SQL text"),
+        ("r", 42, None, "int is no condition: write SQL text such as"),
         ("", "new.age > 18", None, "a rule needs a name"),
         ("a\0b", "new.age > 18", None, "a rule needs a name"),
     ],

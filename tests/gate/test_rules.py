@@ -101,7 +101,8 @@ def test_a_rule_that_cannot_be_leaves_nothing_installed(dsn: str, database: Data
         "new.age": "must be type boolean",
         "new.age > 1) or (new.age < 0": "syntax error at",
         "new.age > 1 is false) execute function evil(); --": "syntax error at",
-        "new.age in (select 1)": "cannot use subquery in trigger WHEN condition",
+        "new.age in (select nope)": 'column "nope" does not exist',
+        "true; drop table users; select new.age > 1": "cannot open multi-query plan as cursor",
         "max(new.age) > 1": "aggregate functions are not allowed",
         "new.age > 1, new.age > 2": "must be type boolean",
         "no_function(new.age)": "function no_function",
@@ -152,3 +153,47 @@ def test_a_trigger_somebody_took_away_is_drift(dsn: str, database: Database) -> 
     assert sync(Rowcall(), dsn) == ["validation public.users removed"]
     assert database.execute("select count(*) from pg_trigger where tgrelid = 'users'::regclass").fetchone() == (0,)
     assert database.execute("select count(*) from pg_proc where proname ~ '^(gate|refuse)_[0-9]'").fetchone() == (0,)
+
+
+def test_what_is_declared_otherwise_is_said_and_done(dsn: str, database: Database) -> None:
+    def declared(*rules: tuple[str, str, dict[str, Any]], **handlers: dict[str, Any]) -> Rowcall:
+        app = Rowcall()
+        for name, expression, options in rules:
+            app.rule("users", name, expression, **options)
+        for name, options in handlers.items():
+            app.before("users", name=name, **options)(lambda event: None)
+        return app
+
+    adult: tuple[str, str, dict[str, Any]] = ("adult", "new.age >= 18", {})
+    known: tuple[str, str, dict[str, Any]] = ("known", "new.name in (select 'x')", {})
+    functions = "select count(*) from pg_proc where proname ~ '^rule_[0-9]'"
+    for app, outcome in (
+        (declared(adult, known, check={}), "created"),
+        (declared(adult, known, check={}), "unchanged"),
+        (declared(("adult", "new.age >= 21", {}), known, check={}), "changed (rule adult: changed)"),
+        (
+            declared(adult, ("known", "new.name in (select 'y')", {}), check={"when": "new.age > 1"}),
+            "changed (before-handler check: changed, rule adult: changed, rule known: changed)",
+        ),
+        (
+            declared(adult, ("known", "new.name in (select 'y')", {"on_violation": "warn"}), second={}),
+            "changed (before-handler check: removed, before-handler second: created, rule known: changed)",
+        ),
+        (declared(("adult", "new.age >= 18", {"message": "m"})), None),
+        (declared(("adult", "new.age >= 18", {"message": "m", "on": "insert"})), "changed (rule adult: changed)"),
+    ):
+        said = sync(app, dsn)
+        assert outcome is None or said == [f"validation public.users {outcome}"]
+        assert sync(app, dsn) == ["validation public.users unchanged"]
+    assert database.execute(functions).fetchone() == (0,)
+    database.execute("insert into users values (1, 'z', 18); update users set age = 3")
+    assert sync(declared(adult, known), dsn) != ["validation public.users unchanged"]
+    assert database.execute(functions).fetchone() == (1,)
+    with pytest.raises(pg.CheckViolation, match="known"):
+        database.execute("insert into users values (2, 'z', 18)")
+    name = database.execute("select proname from pg_proc where proname ~ '^rule_[0-9]'").fetchone()
+    assert name
+    database.execute(f"comment on function rowcall.{name[0]} is null")
+    assert sync(declared(adult, known), dsn) == ["validation public.users changed"]
+    assert sync(Rowcall(), dsn) == ["validation public.users removed"]
+    assert database.execute(functions).fetchone() == (0,)

@@ -14,11 +14,11 @@ from tests.listeners import listening, sync
 Database = psycopg.Connection[Any]
 LONG = 10.0
 GATE_FUNCTIONS = {
-    "gate_answer_v1(bigint)",
-    "gate_ask_v1(jsonb,jsonb)",
-    "gate_record_v1(jsonb)",
-    "gate_refuse_v1(jsonb,jsonb)",
-    "gate_submit_v1(jsonb)",
+    "gate_ask_v1(text,text,jsonb)",
+    "gate_await_v1(bigint,text)",
+    "gate_record_v1(text,text)",
+    "gate_refuse_v1(text,text,jsonb)",
+    "gate_submit_v1(text,text)",
 }
 
 
@@ -87,8 +87,8 @@ def test_an_ordinary_role_can_read_and_call_nothing(dsn: str, database: Database
                 f"create trigger t before insert on mine for each row execute function rowcall.{function}('1', 'accept')"
             )
     for statement in (
-        "call rowcall.gate_ask_v1('{}', null)",
-        "select rowcall.gate_submit_v1('{}')",
+        "call rowcall.gate_ask_v1('{}', '', null)",
+        "select rowcall.gate_submit_v1('{}', '')",
         "select rowcall.dblink_connect('rowcall', 'rowcall_gate')",
         "select rowcall.dblink_get_connections()",
     ):
@@ -98,7 +98,9 @@ def test_an_ordinary_role_can_read_and_call_nothing(dsn: str, database: Database
 
 def test_the_gates_login_can_forge_nothing(dsn: str, database: Database, gate: str, connect: Connect) -> None:
     sync(guarded(), dsn)
-    database.execute("insert into rowcall.request (body, expires_at) values ('{\"handlers\": []}', now() + '1 minute')")
+    database.execute("""
+        insert into rowcall.request (session, id, ticket, turn, relation, handlers, body, expires_at)
+        values (0, 1, 4, 0, 1, '[]', '{}', now() + '1 minute')""")
     login = connect(gate, autocommit=True)
     name = login.info.user
     routines = """select replace(oid::regprocedure::text, 'rowcall.', '') from pg_proc
@@ -106,15 +108,15 @@ def test_the_gates_login_can_forge_nothing(dsn: str, database: Database, gate: s
     assert {row[0] for row in database.execute(routines, (name,)).fetchall()} == GATE_FUNCTIONS | {"act(text,jsonb)"}
     forged = '{"relation": 1, "operation": "insert", "rule": "x", "message": "forged", "timeout_ms": 1, "handlers": []}'
     for statement in (
-        "select rowcall.gate_submit_v1(%s)",
-        "select rowcall.gate_record_v1(%s)",
-        "call rowcall.gate_ask_v1(%s, null)",
-        "call rowcall.gate_refuse_v1(%s, null)",
+        "select rowcall.gate_submit_v1(%s, 'x')",
+        "select rowcall.gate_record_v1(%s, 'x')",
+        "call rowcall.gate_ask_v1(%s, 'x', null)",
+        "call rowcall.gate_refuse_v1(%s, 'x', null)",
     ):
         with pytest.raises(pg.InsufficientPrivilege, match="was not made by a trigger"):
             login.execute(statement, (forged,))
     assert (
-        login.execute("select rowcall.gate_answer_v1(id) from generate_series(1, 5) as id").fetchall()
+        login.execute("select rowcall.gate_await_v1(id, 'x') from generate_series(1, 5) as id").fetchall()
         == [({"verdict": "lost"},)] * 5
     )
     for statement in (
@@ -147,7 +149,7 @@ def test_a_writer_who_puts_another_connection_in_place_of_the_gates(
     elsewhere = connect(empty_dsn, autocommit=True)
     elsewhere.execute("""
         create schema rowcall;
-        create procedure rowcall.gate_ask_v1(request jsonb, inout answer jsonb) language plpgsql as
+        create procedure rowcall.gate_ask_v1(request text, signature text, inout answer jsonb) language plpgsql as
           $$ begin answer := '{"verdict": "accept", "amendment": {"age": 99}, "signature": "x"}'; end $$""")
     sync(guarded(), dsn)
     writer = connect(autocommit=True)
@@ -164,7 +166,7 @@ def test_a_writer_who_puts_another_connection_in_place_of_the_gates(
             writer.execute("insert into users values (3, 'bad', 20)")
         with pytest.raises(pg.InsufficientPrivilege, match="was not made by a trigger"):
             writer.execute(
-                "select * from tools.dblink('rowcall', 'select rowcall.gate_record_v1(''{}'')') as t (a jsonb)"
+                "select * from tools.dblink('rowcall', 'select rowcall.gate_record_v1(''{}'', ''x'')') as t (a jsonb)"
             )
     assert database.execute("select id, age from users").fetchall() == [(2, 20)]
 

@@ -76,7 +76,9 @@ def one(database: Database, query: str) -> Any:
 
 
 def requests(database: Database) -> int:
-    return int(one(database, "select count(*) from rowcall.request"))
+    """How many are waited for."""
+    query = "select count(*) from rowcall.request where verdict is null and expires_at > clock_timestamp()"
+    return int(one(database, query))
 
 
 def in_background(writer: Database, statement: str) -> tuple[threading.Thread, list[Any]]:
@@ -123,29 +125,81 @@ def test_a_frozen_listener_is_cut_at_the_deadline(dsn: str, database: Database, 
     assert database.execute("select id from quick order by id").fetchall() == [(1,), (3,)]
 
 
+#: Whose connection has the requests of a ticket: see rowcall.gate.tickets.
+HOLDER = """select pid from pg_locks where locktype = 'advisory' and objsubid = 1 and granted and mode = 'ExclusiveLock'
+    and objid::bigint & 3 = 2 and database = (select oid from pg_database where datname = current_database())"""
+
+
 def test_a_listener_that_dies_loses_its_request_to_another(
     dsn: str, database: Database, writer: Database, guard: Path, connect: Connect
 ) -> None:
     gatekeeper = connect(autocommit=True)
     gatekeeper.execute("select pg_advisory_lock(42)")
-    with program(guard, "guard:app", dsn) as first, program(guard, "guard:app", dsn) as second:
+    with program(guard, "guard:app", dsn) as first:
         thread, outcome = in_background(writer, "insert into users values (1, 'wait')")
-        eventually(lambda: one(database, "select count(*) from pg_locks where locktype = 'advisory' and not granted"))
-        # Both handlers end up waiting, the first for nobody any more, once that one is dead.
-        claimed = one(database, "select claimed_by from rowcall.request")
-        first.signal(signal.SIGKILL)
-        first.ended()
-        if one(database, "select count(*) from pg_stat_activity where pid = (select claimed_by from rowcall.request)"):
-            eventually(
-                lambda: (
-                    one(database, "select claimed_by from rowcall.request") != claimed
-                    or one(database, f"select count(*) from pg_stat_activity where pid = {claimed}")
-                )
-            )
-        gatekeeper.execute("select pg_advisory_unlock(42)")
-        thread.join(10)
-        assert outcome == ["written"]
-        assert one(database, "select name from users") == str(second.process.pid)
+        eventually(lambda: database.execute(HOLDER).fetchall())
+        [held] = database.execute(HOLDER).fetchall()
+        with program(guard, "guard:app", dsn) as second:
+            first.signal(signal.SIGKILL)
+            # Its handler waits in vain; nobody has to wait for that.
+            eventually(lambda: database.execute(HOLDER).fetchall() not in ([], [held]))
+            gatekeeper.execute("select pg_advisory_unlock(42)")
+            thread.join(10)
+            assert outcome == ["written"]
+            assert one(database, "select name from users") == str(second.process.pid)
+
+
+def test_a_writer_of_a_frozen_listener_is_served_by_another_from_then_on(
+    dsn: str, database: Database, writer: Database, guard: Path
+) -> None:
+    with program(guard, "guard:app", dsn) as frozen:
+        writer.execute("insert into quick values (1)")
+        with program(guard, "guard:app", dsn):
+            frozen.signal(signal.SIGSTOP)
+            with pytest.raises(pg.CheckViolation, match="no listener answered"):
+                writer.execute("insert into quick values (2)")
+            for key in range(3, 6):
+                writer.execute("insert into quick values (%s)", (key,))
+            frozen.signal(signal.SIGCONT)
+    assert one(database, "select count(*) from quick") == 4
+
+
+def test_what_somebody_locks_does_not_hold_a_writer_up_beyond_its_deadline(
+    dsn: str, database: Database, writer: Database, connect: Connect
+) -> None:
+    app = guarding(timeout=DEADLINE)
+    sync(app, dsn)
+    with listening(app, dsn):
+        eventually(lambda: writer.execute("insert into users values (1, 'x') on conflict do nothing"))
+        with connect() as locker:
+            locker.execute("lock table rowcall.request")
+            for key in (2, 3):
+                with taking(DEADLINE / 2, DEADLINE + MARGIN), pytest.raises(pg.CheckViolation):
+                    writer.execute("insert into users values (%s, 'x')", (key,))
+
+
+def test_an_idle_session_of_the_gate_ends_and_the_next_write_has_another(
+    dsn: str, database: Database, connect: Connect
+) -> None:
+    app = guarding(timeout=LONG)
+    sync(app, dsn)
+    options = one(
+        database,
+        "select o from pg_foreign_server, unnest(srvoptions) as o where srvname = 'rowcall_gate' and o like 'options=%'",
+    )
+    short = options.removeprefix("options=").replace("idle_session_timeout=10min", "idle_session_timeout=100ms")
+    assert "100ms" in short
+    database.execute(f"alter server rowcall_gate options (set options '{short}')")
+    notices: list[str] = []
+    writer = connect(autocommit=True)
+    writer.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    gates = "select count(*) from pg_stat_activity where application_name = 'rowcall gate writer' and datname = current_database()"
+    with listening(app, dsn):
+        for key in range(3):
+            writer.execute("insert into users values (%s, 'x')", (key,))
+            eventually(lambda: one(database, gates) == 0)
+    assert one(database, "select count(*) from users where name = 'asked'") == 3
+    assert notices == []
 
 
 def test_killed_in_the_middle_and_nobody_else_there(
@@ -171,7 +225,7 @@ def test_killed_in_the_middle_and_nobody_else_there(
     database.execute("update rowcall.request set expires_at = now() - interval '1 minute'")
     # The first thing a listener does.
     with listening(guarding(timeout=LONG), dsn):
-        eventually(lambda: requests(database) == 0)
+        eventually(lambda: one(database, "select count(*) from rowcall.request") == 0)
 
 
 @pytest.mark.parametrize("how", ["cancel", "timeout"])

@@ -1,6 +1,7 @@
 """Before-handlers accept, amend or reject a row inside the writer's transaction."""
 
 import asyncio
+import subprocess
 import threading
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import sqlalchemy
 from psycopg import errors as pg
 from structlog.testing import capture_logs
 
-from rowcall import Event, Reject, Rowcall, errors
+from rowcall import Event, Reject, Rowcall, embedded, errors
 from tests.listeners import listening, sync
 
 Database = psycopg.Connection[Any]
@@ -85,7 +86,7 @@ def test_each_verdict_on_each_operation(dsn: str, database: Database, writer: Da
         {"id": 1, "name": "ok", "age": 10, "email": "a"},
         {"id": 1, "name": "refuse", "age": 10, "email": "a"},
     )
-    assert database.execute("select count(*) from rowcall.request").fetchone() == (0,)
+    assert database.execute("select count(*) from rowcall.request where verdict is null").fetchone() == (0,)
 
 
 def test_sqlalchemy_sees_an_integrity_error(dsn: str, database: Database) -> None:
@@ -217,7 +218,7 @@ def test_what_a_handler_gets_wrong_is_said_to_the_writer(dsn: str, database: Dat
         "object": "answer: it failed: TypeError: Encoding objects of type object is unsupported",
         "nul": "answer: it failed: ValueError: PostgreSQL cannot store a NUL character in a text",
         "surrogate": said["surrogate"],
-        "type": 'invalid input syntax for type integer: "many"',
+        "type": 'what answer amended in public.users cannot be written: invalid input syntax for type integer: "many"',
         "odd": "answer: nul \\0 and \\ud800",
     }
     assert said["surrogate"].startswith("answer: it failed: UnicodeEncodeError")
@@ -413,6 +414,25 @@ def test_every_way_to_write_a_row(dsn: str, database: Database, writer: Database
     ]
     assert len(rejections(database)) == 3
     assert asked.count("delete") == 1
+
+
+def test_psql_is_a_writer_like_any_other(dsn: str, database: Database, cluster: embedded.Server) -> None:
+    app = Rowcall()
+
+    @app.before("users", timeout=LONG)
+    def check(event: Event) -> dict[str, Any]:
+        if event.new and event.new["name"] == "bad":
+            raise Reject("bad")
+        return {"email": "seen"}
+
+    sync(app, dsn)
+    psql = [str(cluster.bin_directory / "psql"), "-X", "-v", "ON_ERROR_STOP=1", dsn]
+    with listening(app, dsn):
+        fine = subprocess.run([*psql, "-c", "insert into users values (1, 'ok')"], capture_output=True, check=False)
+        bad = subprocess.run([*psql, "-c", "insert into users values (2, 'bad')"], capture_output=True, check=False)
+    assert (fine.returncode, bad.returncode) == (0, 1), fine.stderr
+    assert b"rejected by check: bad" in bad.stderr
+    assert rows(database) == [(1, "ok", None, "seen")]
 
 
 def test_sessions_of_a_database_with_other_defaults(dsn: str, database: Database, writer: Database) -> None:

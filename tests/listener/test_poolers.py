@@ -139,3 +139,22 @@ def test_a_drain_behind_a_pooler(dsn: str, database: Database, shop: Path, poole
     draining = Program(shop, "pooled:app", pooled_dsn, "--drain", "--poll")
     assert draining.ended(15) == 0
     assert seen_by(database, "sync") == seen_by(database, "async") == list(range(1, 51))
+
+
+def test_before_handlers_behind_a_pooler_need_a_way_to_listen(
+    dsn: str, pooled_dsn: str, gate: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del gate
+    (tmp_path / "guards.py").write_text("""
+from rowcall import Rowcall
+
+app = Rowcall("guards")
+app.before("users", timeout=5, name="check")(lambda event: {"name": "asked"})
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    fine("sync", "guards:app", "--dsn", dsn)
+    assert "give --listen-dsn" in refused(2, "listen", "guards:app", "--poll", "--dsn", pooled_dsn)
+    with program(tmp_path, "guards:app", pooled_dsn, "--listen-dsn", dsn):
+        write(database, 1, 2)
+    assert database.execute("select distinct name from users").fetchall() == [("asked",)]

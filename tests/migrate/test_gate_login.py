@@ -109,7 +109,7 @@ def test_dblink_may_be_installed_elsewhere_already(
 
 
 def test_opening_the_gate_again_replaces_its_login(fresh: str, connect: Connect) -> None:
-    may_submit = "select has_function_privilege(%s, 'rowcall.gate_submit_v1(jsonb)', 'execute')"
+    may_submit = "select has_function_privilege(%s, 'rowcall.gate_submit_v1(text, text)', 'execute')"
     connect(fresh, autocommit=True).execute("create role former login password 'x'")
     upgrade(fresh)
     connect(fresh, autocommit=True).execute("select rowcall.let_gate_login_v1('former', true)")

@@ -121,7 +121,9 @@ def test_down_to_base_removes_every_object(other_cluster: embedded.Server, fresh
     gate_dsn = fresh.replace("postgres@", f"{embedded.GATE_ROLES[0]}:secret@")
     upgrade(fresh, gate_dsn)
     fine("watch", "users", 'shop."Odd Table"', "--notify", "--dsn", fresh)
-    rules = '[{"name": "adult", "expression": "new.age > 17", "message": "m", "operations": ["insert"]}]'
+    rules = (
+        '[{"name": "adult", "expression": "new.age > 17", "message": "m", "operations": ["insert"], "rows": ["new"]}]'
+    )
     handlers = '[{"name": "check", "operations": ["update"], "columns": ["age"], "timeout_ms": 50, "on_unavailable": "accept"}]'
     with psycopg.connect(fresh) as admin:
         admin.execute("select rowcall.guard_v1('users', %s, %s, 'app')", (rules, handlers))

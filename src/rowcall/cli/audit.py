@@ -9,14 +9,12 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from rowcall import errors
 from rowcall.audit import history
-from rowcall.audit.rejections import rejections as find_rejections
 from rowcall.cli.history import show_events, show_history
 from rowcall.cli.options import DsnOption, connect
-from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, chosen, event_name, fitted, print_table, show
+from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, chosen, show
 from rowcall.event import OPERATIONS, Event
 
 _T = TypeVar("_T")
@@ -24,12 +22,17 @@ _T = TypeVar("_T")
 commands = typer.Typer(help="Ask the log what happened.", no_args_is_help=True)
 
 EVENT_COLUMNS = ("seq", "xid", "at", "table", "operation", "key", "old", "new", "changed", "actor", "context")
-REJECTION_COLUMNS = ("at", "table", "operation", "key", "rule", "handler", "message", "actor")
 
 TableOption = Annotated[str | None, typer.Option("--table", help="A table, or a pattern such as 'shop.*'.")]
 ActorOption = Annotated[str | None, typer.Option("--actor", help="Who did it.")]
 SinceOption = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Not before this time.")]
 UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this time.")]
+KeyOption = Annotated[str | None, typer.Option("--key", help="A row's key: a value, a=1,b=2, or JSON.")]
+OperationOption = Annotated[str | None, typer.Option("--operation", help=", ".join(OPERATIONS))]
+TransactionOption = Annotated[int | None, typer.Option("--transaction", metavar="XID", help="One transaction.")]
+ContextOption = Annotated[
+    list[str] | None, typer.Option("--context", metavar="KEY=VALUE", help="What the context says; repeatable.")
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the newest so many.")]
 
 
@@ -37,16 +40,14 @@ LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="O
 def log(
     dsn: DsnOption = None,
     table: TableOption = None,
-    key: Annotated[str | None, typer.Option("--key", help="A row's key: a value, a=1,b=2, or JSON.")] = None,
+    key: KeyOption = None,
     actor: ActorOption = None,
-    operation: Annotated[str | None, typer.Option("--operation", help=", ".join(OPERATIONS))] = None,
+    operation: OperationOption = None,
     column: Annotated[str | None, typer.Option("--column", help="Updates that changed this column.")] = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    transaction: Annotated[int | None, typer.Option("--transaction", metavar="XID", help="One transaction.")] = None,
-    context: Annotated[
-        list[str] | None, typer.Option("--context", metavar="KEY=VALUE", help="What the context says; repeatable.")
-    ] = None,
+    transaction: TransactionOption = None,
+    context: ContextOption = None,
     limit: LimitOption = None,
     format: FormatOption = None,
 ) -> None:
@@ -54,24 +55,22 @@ def log(
 
     Example: rowcall audit log --table users --column email --since yesterday
     """
-    if operation is not None and operation not in OPERATIONS:
-        raise errors.UsageError(f"--operation {operation}: choose from {', '.join(OPERATIONS)}.")
     wanted = history.Filter(
         table=table,
         key=key,
         actor=actor,
-        operation=operation,
+        operation=operation_of(operation),
         column=column,
         since=since,
         until=until,
         transaction=transaction,
-        context=_context(context or []),
-        limit=_limit(limit, format),
+        context=context_of(context or []),
+        limit=limit_of(limit, format),
     )
     # Closed before the connection, should whoever reads our output have had enough.
     with connect(dsn) as connection, closing(history.log(connection, wanted)) as events:
         if chosen(format) is Format.TABLE:
-            show_events(_limited(events, limit))
+            show_events(limited(events, limit))
         else:
             show(_rows(events), EVENT_COLUMNS, format)
 
@@ -95,54 +94,18 @@ def row(
             show(_rows(events), EVENT_COLUMNS, format)
 
 
-@commands.command()
-def rejections(
-    dsn: DsnOption = None,
-    table: TableOption = None,
-    actor: ActorOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    limit: LimitOption = None,
-    format: FormatOption = None,
-) -> None:
-    """Writes that validation refused, oldest first.
-
-    Example: rowcall audit rejections --table users
-    """
-    wanted = history.Filter(table=table, actor=actor, since=since, until=until, limit=_limit(limit, format))
-    with connect(dsn) as connection, closing(find_rejections(connection, wanted)) as refused:
-        if chosen(format) is Format.TABLE:
-            _show_rejections(_limited(refused, limit))
-        else:
-            show(refused, REJECTION_COLUMNS, format)
-
-
-def _limit(given: int | None, form: Format | None) -> int | None:
+def limit_of(given: int | None, form: Format | None) -> int | None:
     """One more than a terminal shows, to know whether there was more."""
     return given if given is not None or chosen(form) is not Format.TABLE else TERMINAL_LIMIT + 1
 
 
-def _limited(rows: Iterable[_T], given: int | None) -> list[_T]:
+def limited(rows: Iterable[_T], given: int | None) -> list[_T]:
     """The rows that a table shows, with a remark where these are not all."""
     found = list(rows)
     if given is not None or len(found) <= TERMINAL_LIMIT:
         return found
     Console(stderr=True).print(f"[dim]The newest {TERMINAL_LIMIT}; --limit or --format jsonl shows more.[/dim]")
     return found[-TERMINAL_LIMIT:]
-
-
-def _show_rejections(refused: Iterable[dict[str, Any]]) -> None:
-    """One by one: when, what, by which rule or handler, and why."""
-    lines = [
-        [
-            Text(row["at"].strftime("%Y-%m-%d %H:%M:%S"), "dim"),
-            Text(event_name(row["operation"], row["table"], row["key"])),
-            Text(row["rule"] or row["handler"] or ""),
-            Text(row["message"]),
-        ]
-        for row in refused
-    ]
-    print_table(fitted(("at", "refused", "by", "message"), lines, (None, 1 / 4, 1 / 5, None), stretched=3, fold=True))
 
 
 def _rows(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
@@ -174,7 +137,21 @@ def whole_old(event: Event) -> dict[str, Any] | None:
     return {**msgspec.json.decode(event.raw_new, type=dict[str, msgspec.Raw]), **old} if event.raw_new else dict(old)
 
 
-def _context(pairs: list[str]) -> dict[str, Any]:
+def operation_of(given: str | None) -> str | None:
+    """An operation there is.
+
+    :raises UsageError: for another one.
+    """
+    if given is not None and given not in OPERATIONS:
+        raise errors.UsageError(f"--operation {given}: choose from {', '.join(OPERATIONS)}.")
+    return given
+
+
+def context_of(pairs: list[str]) -> dict[str, Any]:
+    """What ``KEY=VALUE`` options say a context has; values are JSON where they can be.
+
+    :raises UsageError: for one without a value.
+    """
     context = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")

@@ -21,6 +21,8 @@ commands = typer.Typer(help="Measure, contenders side by side in one run: trust 
 YARDSTICKS = ("none", "images", "silent")
 #: The same for deliveries.
 FLOORS = ("floor", "bare")
+#: And for the gate.
+GATED = ("ungated",)
 #: Enough memory that the tables stay in it, and no background work that hits one contender only.
 _SETTINGS = {
     "shared_buffers": "512MB",
@@ -83,6 +85,24 @@ def delivery(
     with embedded.Server(fsync=fsync, settings=_SETTINGS) as server:
         bench = DeliveryBench(server, events=events, pings=pings, rounds=rounds, report=console.print)
         console.print(_table(bench.run(), [*READERS, *WOKEN], FLOORS))
+
+
+@commands.command()
+def gate(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender; the median counts.")] = 3,
+    seconds: Annotated[int, typer.Option(min=1, help="Length of a turn.")] = 3,
+    fsync: Annotated[bool, typer.Option(help="Flush commits to disk, as a real server does.")] = True,
+) -> None:
+    """What asking Python before a write costs the writer, beside the same write ungated, and when it stops waiting.
+
+    Example: rowcall bench gate --rounds 5
+    """
+    from rowcall.bench.gate import CONTENDERS, GateBench
+
+    console = Console()
+    with embedded.Server(fsync=fsync, settings=_SETTINGS) as server:
+        bench = GateBench(server, rounds=rounds, seconds=seconds, report=console.print)
+        console.print(_table(bench.run(), list(CONTENDERS), GATED))
 
 
 def _known(names: list[str], known: tuple[str, ...]) -> list[str]:

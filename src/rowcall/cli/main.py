@@ -23,7 +23,9 @@ from rowcall.cli import (
     listen,
     migrate,
     parked,
+    rejections,
     replay,
+    rules,
     seals,
     status,
     subscriptions,
@@ -70,7 +72,9 @@ app.add_typer(subscriptions.commands, name="subscriptions")
 doctor.register(app)
 seals.register(audit.commands)
 erase.register(audit.commands)
+app.add_typer(rules.commands, name="rules")
 app.add_typer(audit.commands, name="audit")
+rejections.register(audit.commands)
 app.add_typer(bench.commands, name="bench")
 demo.register(app)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.cli.output import Format, FormatOption, cell, chosen, fitted, print_table, show
 from rowcall.postgres import backfill, declarations
 from rowcall.postgres.checks.finding import counted
+from rowcall.postgres.checks.tables import guards_last
 from rowcall.watch import WATCHABLE, Watch
 
 TablesArgument = Annotated[list[str], typer.Argument(metavar="TABLE…")]
@@ -137,6 +139,8 @@ def sync(
             return
     _print(changes)
     with connect(dsn) as connection:
+        for finding in guards_last(connection):
+            print(f"rowcall: {finding.finding} {finding.cure}", file=sys.stderr)
         for pending in backfill.pending(connection, name):
             print(f"backfill {pending.name}: {counted(filled(connection, pending), 'row')}")
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from rowcall import embedded
 from rowcall.audit import history
-from rowcall.audit.rejections import rejections
+from rowcall.audit.rejections import Filter, rejections
 from rowcall.demo import place
 from rowcall.demo.screen import Claim, Screen
 from rowcall.demo.stage import Stage
@@ -167,7 +167,7 @@ class _Story:
         self._screen.say("$", "rowcall audit row users 1", "bold")
         show_history(self._screen.console, history.row(self._observer, "users", "1"))
         self._screen.say("$", "rowcall audit rejections", "bold")
-        for refused in rejections(self._observer, history.Filter()):
+        for refused in rejections(self._observer, Filter()):
             judge = f"rule {refused['rule']}" if refused["rule"] else refused["handler"]
             self._screen.say("refused", f"{refused['operation']} by {refused['actor']}: {judge}: {refused['message']}")
         self._screen.chapter("Nothing was lost")

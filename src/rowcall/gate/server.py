@@ -1,41 +1,44 @@
-"""The listener's side of the gate: claim requests, ask the handlers, write verdicts."""
+"""The listener's side of the gate: take requests, ask the handlers, hand out verdicts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import psycopg
-import structlog
 
 from rowcall import resources
 from rowcall.errors import describe
 from rowcall.event import Event, Operation
-from rowcall.gate.verdict import encode, judge
+from rowcall.gate.line import Answer, Line
+from rowcall.gate.tickets import Tickets
+from rowcall.gate.verdict import Verdict, encode, judge, refusal
 from rowcall.handler import BeforeHandler
 from rowcall.postgres import connection as connections
 from rowcall.postgres.log import LogReader
 from rowcall.postgres.tables import Table
 
 _QUERIES = resources.queries("gate")
-_LOG = structlog.get_logger("rowcall")
 
 #: The channel writers' gate sessions notify.
 CHANNEL = "rowcall_gate"
 #: Seconds after which to look although nobody notified: for the requests of a listener that died.
 BACKSTOP = 1.0
-#: Seconds between looks for requests whose writers have gone.
+#: Seconds between looks for what is not needed any more: requests whose writers have gone, and tickets nobody uses.
 SWEEP = 30.0
+#: Sync handlers that run at a time; those beyond wait, up to their writers' deadlines.
+MOST_THREADS = 64
 #: Before the writer's deadline a handler is cut, so that the writer still hears which one was too slow: by so many seconds at
 #: most, or this share of the time that is left.
 MARGIN = 0.02
 SHARE = 0.1
 
 
-class Request(msgspec.Struct, frozen=True):
+class Body(msgspec.Struct, frozen=True):
     """What a writer's trigger asks; images stay as the bytes they came in."""
 
     at: datetime
@@ -50,105 +53,220 @@ class Request(msgspec.Struct, frozen=True):
     handlers: list[str]
 
 
-class GateServer:
-    """Answers requests for the handlers of one app, over two connections: one to LISTEN, one to work."""
+class Request(msgspec.Struct, frozen=True):
+    """What a writer's session of the gate waits for.
 
-    def __init__(
-        self,
-        guarded: Mapping[Table, Sequence[BeforeHandler]],
-        reader: LogReader,
-        ears: psycopg.AsyncConnection[Any],
-        hands: psycopg.AsyncConnection[Any],
-    ) -> None:
+    :ivar ticket: who asks which handlers; its locks say whose requests these are, and when one is answered.
+    :ivar turn: by which of the ticket's two locks this one is waited for.
+    :ivar seconds: until the writer's deadline.
+    :ivar since: since when its table has the layout it has.
+    """
+
+    id: int
+    ticket: int
+    turn: int
+    seconds: float
+    since: int
+    body: Body
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a turn found.
+
+    :ivar strange: whether there are requests for tables we do not know.
+    """
+
+    strange: bool | None
+    requests: list[Request] | None
+
+
+class Given(msgspec.Struct, frozen=True):
+    """A verdict on its way to who waits for it."""
+
+    request: Request
+    verdict: bytes
+
+
+_ASKED = msgspec.json.Decoder(Asked)
+
+
+class Threads(ThreadPoolExecutor):
+    """Where sync handlers run; one that never returns keeps its thread.
+
+    :ivar running: what has not returned.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(MOST_THREADS, thread_name_prefix="rowcall-gate")
+        self.running: set[Future[Any]] = set()
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future = super().submit(function, *args, **kwargs)
+        self.running.add(future)
+        future.add_done_callback(self.running.discard)
+        return future
+
+
+class GateServer:
+    """Answers requests for the handlers of one app, in turns: each hands out the verdicts there are and takes what is asked.
+
+    :param reader: knows what the images of a row mean.
+    """
+
+    _line: Line
+
+    def __init__(self, guarded: Mapping[Table, Sequence[BeforeHandler]], reader: LogReader) -> None:
         self._handlers = {
             (table.schema, table.name): {handler.name: handler for handler in handlers}
             for table, handlers in guarded.items()
         }
-        self._mine = encode(
-            [
-                {"schema": schema, "table": table, "handlers": sorted(handlers)}
-                for (schema, table), handlers in self._handlers.items()
-            ]
-        ).decode()
+        # By relation, and the same as the turn's parameter.
+        self._guarded: dict[int, dict[str, BeforeHandler]] = {}
+        self._known = b"{}"
         self._reader = reader
-        self._ears = ears
-        self._hands = hands
-        self._answering: set[asyncio.Task[None]] = set()
+        self._threads = Threads()
+        self._tickets = Tickets()
+        self._busy: dict[int, asyncio.Task[None]] = {}
+        self._verdicts: list[Given] = []
+        self._sent: list[Given] = []
+        self._one_by_one = False
+        self._returned: list[int] = []
+        self._due = False
+        self._learning: asyncio.Task[None] | None = None
+        self._took = asyncio.Event()
 
     @classmethod
     async def open(cls, guarded: Mapping[Table, Sequence[BeforeHandler]], reader: LogReader, dsn: str) -> GateServer:
         """Connect and LISTEN.
 
-        :param reader: knows what the images of a row mean.
+        :raises UsageError: if it leads to a pooler.
         """
-        ears = await connections.connect_async(dsn, application_name="rowcall gate listener")
-        try:
-            await ears.execute(f"listen {CHANNEL}")
-            hands = await connections.connect_async(dsn, application_name="rowcall gate")
-        except BaseException:
-            await ears.close()
-            raise
-        # A verdict is read by a session that waits for it now; losing one in a crash costs nothing.
-        await hands.execute("set synchronous_commit = off")
-        return cls(guarded, reader, ears, hands)
+        server = cls(guarded, reader)
+        await server._learn()
+        server._line = await Line.open(
+            dsn, statement=_QUERIES["turn"], channel=CHANNEL, heard=server._heard, application_name="rowcall gate"
+        )
+        return server
 
-    async def close(self) -> None:
-        """Answer what is claimed, then disconnect."""
-        if self._answering:
-            await asyncio.wait(self._answering)
-        await self._ears.close()
-        await self._hands.close()
+    @property
+    def pid(self) -> int:
+        """The server's process at the other end of its connection."""
+        return self._line.pid
+
+    async def close(self) -> bool:
+        """Answer what was taken, then disconnect; whether all handlers have returned."""
+        self._known = b"{}"
+        while (self._busy or self._verdicts) and not self._line.broken.done():
+            self._took.clear()
+            took = asyncio.ensure_future(self._took.wait())
+            ends: set[asyncio.Future[Any]] = {took, self._line.broken}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            took.cancel()
+        await self._line.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        return not self._threads.running
 
     async def serve(self) -> None:
-        """Answer requests until cancelled."""
+        """Answer requests until cancelled.
+
+        :raises psycopg.Error: when the connection is lost.
+        """
         loop = asyncio.get_running_loop()
         swept = 0.0
-        while True:
-            for request_id, body, schema, table, seconds, mark in await self._claim():
-                deadline = loop.time() + seconds - min(MARGIN, seconds * SHARE)
-                handlers = self._handlers[schema, table]
-                task = asyncio.create_task(self._answer(request_id, body, handlers, deadline, mark))
-                self._answering.add(task)
-                task.add_done_callback(self._answered)
+        while not self._line.broken.done():
             if loop.time() - swept > SWEEP:
-                await self._hands.execute(_QUERIES["sweep"])
+                await self._reader.fetch(_QUERIES["sweep"], {})
                 swept = loop.time()
-            # To its end, as a generator left in the middle would keep the connection's lock.
-            _ = [ring async for ring in self._ears.notifies(timeout=BACKSTOP, stop_after=1)]
+            self._returned += self._tickets.give_back(loop.time() - SWEEP)
+            self._heard()
+            await asyncio.wait({self._line.broken}, timeout=BACKSTOP)
+        self._line.broken.result()
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        self._answering.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _LOG.warning("a verdict could not be delivered", error=describe(error))
+    async def _learn(self) -> None:
+        """Which relations our tables are: one that was made anew is another."""
+        schemas, tables = zip(*self._handlers, strict=True)
+        rows = await self._reader.fetch(_QUERIES["guarded"], {"schemas": list(schemas), "tables": list(tables)})
+        self._guarded = {row[0]: self._handlers[row[1], row[2]] for row in rows}
+        self._known = encode({str(relation): list(handlers) for relation, handlers in self._guarded.items()})
 
-    async def _claim(self) -> list[Any]:
-        cursor = connections.raw_cursor(self._hands)
-        await cursor.execute(_QUERIES["claim"], {"mine": self._mine})
-        return await cursor.fetchall()  # type: ignore[no-any-return]
+    async def _learn_anew(self) -> None:
+        await self._learn()
+        self._heard()
+        # Other apps have tables too.
+        await asyncio.sleep(BACKSTOP)
 
-    async def _answer(
-        self, request_id: int, body: bytes, handlers: Mapping[str, BeforeHandler], deadline: float, mark: str
-    ) -> None:
-        request = msgspec.json.decode(body, type=Request)
-        if mark != self._reader.layouts.mark:
-            await self._reader.refresh_layouts()
-        asked = [handlers[name] for name in request.handlers]
-        verdict = await judge(asked, self._event(request_id, request), deadline)
+    def _heard(self) -> None:
+        """Take a turn now, or once this one is over."""
+        self._due = True
+        self._turn()
+
+    def _turn(self) -> None:
+        if self._sent or not self._line.is_free or not (self._due or self._verdicts):
+            return
+        most = 1 if self._one_by_one else len(self._verdicts)
+        self._sent, self._verdicts = self._verdicts[:most], self._verdicts[most:]
+        returned, self._returned, self._due = self._returned, [], False
+        locks = [self._tickets.locks(given.request.ticket, given.request.turn) for given in self._sent]
+        parameters = (
+            _numbers(given.request.id for given in self._sent),
+            _texts(given.verdict for given in self._sent),
+            _numbers(following for following, _ in locks),
+            _numbers((*(lock for _, awaited in locks for lock in awaited), *returned)),
+            _numbers(self._tickets),
+            _numbers(self._busy),
+            self._known,
+        )
+        self._line.ask(parameters, self._took_turn)
+
+    def _took_turn(self, answer: Answer) -> None:
+        sent, self._sent = self._sent, []
+        if isinstance(answer, (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)) and sent:
+            self._refused_by_server(sent, answer)
+        elif isinstance(answer, psycopg.Error):
+            self._line.give_up(answer)
+            return
+        else:
+            for given in sent:
+                self._tickets.answered(given.request.ticket, given.request.turn)
+                del self._busy[given.request.id]
+            self._one_by_one = self._one_by_one and bool(self._verdicts)
+            self._take(_ASKED.decode(answer))
+        self._took.set()
+        self._turn()
+
+    def _refused_by_server(self, sent: list[Given], error: psycopg.Error) -> None:
+        """The one thing that PostgreSQL may not take is what a handler put into its answer."""
+        self._one_by_one = True
+        if len(sent) > 1:
+            self._verdicts = sent + self._verdicts
+        else:
+            message = f"its answer cannot be stored: {connections.one_line(error)}"
+            self._verdicts.insert(0, Given(sent[0].request, _refusal(sent[0].request, message)))
+
+    def _take(self, asked: Asked) -> None:
+        now = asyncio.get_running_loop().time()
+        for request in asked.requests or ():
+            self._tickets.asked(request.ticket, now)
+            self._busy[request.id] = asyncio.create_task(self._answer(request, now + request.seconds))
+        if asked.strange and (self._learning is None or self._learning.done()):
+            self._learning = asyncio.create_task(self._learn_anew())
+
+    async def _answer(self, request: Request, deadline: float) -> None:
         try:
-            await self._write(request_id, verdict)
-        except psycopg.DataError as error:
-            # The one thing left that PostgreSQL may not take is what a handler put into it.
-            refused = {
-                "verdict": "reject",
-                "handler": asked[0].name,
-                "message": f"its answer cannot be stored: {error}",
-            }
-            await self._write(request_id, refused)
+            verdict = encode(await self._judge(request, deadline - min(MARGIN, request.seconds * SHARE)))
+        except Exception as error:  # noqa: BLE001 - a writer waits for it, whatever it was
+            verdict = _refusal(request, f"it could not be asked: {describe(error)}")
+        self._verdicts.append(Given(request, verdict))
+        self._turn()
 
-    async def _write(self, request_id: int, verdict: dict[str, Any]) -> None:
-        await self._hands.execute(_QUERIES["answer"], {"id": request_id, "verdict": encode(verdict).decode()})
+    async def _judge(self, request: Request, deadline: float) -> Verdict:
+        handlers = self._guarded[request.body.relation]
+        if request.since != self._reader.layouts.newest(request.body.relation):
+            await self._reader.refresh_layouts()
+        asked = [handlers[name] for name in request.body.handlers]
+        return await judge(asked, self._event(request.id, request.body), deadline, self._threads)
 
-    def _event(self, request_id: int, request: Request) -> Event:
+    def _event(self, request_id: int, request: Body) -> Event:
         layouts = self._reader.layouts
         return Event(
             None,
@@ -164,6 +282,21 @@ class GateServer:
             _image(request.new),
             request.relation,
         )
+
+
+def _refusal(request: Request, message: str) -> bytes:
+    return encode(refusal(request.body.handlers[0], message))
+
+
+def _numbers(numbers: Iterable[int]) -> bytes:
+    """An array as PostgreSQL reads it."""
+    return f"{{{','.join(map(str, numbers))}}}".encode()
+
+
+def _texts(texts: Iterable[bytes]) -> bytes:
+    """The same of texts."""
+    quoted = (text.replace(b"\\", rb"\\").replace(b'"', rb"\"") for text in texts)
+    return b"{" + b",".join(b'"' + text + b'"' for text in quoted) + b"}"
 
 
 def _image(raw: msgspec.Raw) -> bytes | None:

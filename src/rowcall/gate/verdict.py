@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from math import isfinite, isnan
 from typing import Any
 
@@ -20,11 +22,19 @@ _LOG = structlog.get_logger("rowcall")
 
 Verdict = dict[str, Any]
 
+#: What a handler that is too late may have run into.
+_LOCKED = (
+    "A handler that reads or writes the row it judges for itself waits for its writer, who waits for the handler:"
+    " use what event.old and event.new say."
+)
+
 #: Exact numbers keep their digits; what is no number is a string before it gets here.
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-async def judge(handlers: Sequence[BeforeHandler], event: Event, deadline: float) -> Verdict:
+async def judge(
+    handlers: Sequence[BeforeHandler], event: Event, deadline: float, threads: Executor | None = None
+) -> Verdict:
     """Ask the handlers in order, each about the row as the ones before amended it; the first rejection ends it.
 
     :param deadline: by the event loop's clock, when the writer stops waiting.
@@ -36,51 +46,58 @@ async def judge(handlers: Sequence[BeforeHandler], event: Event, deadline: float
             continue
         try:
             # A copy, in case the handler writes into the row it is shown.
-            answer = changes(await _ask_in_time(handler, replace(event), deadline), event)
+            answer = changes(await _ask_in_time(handler, replace(event), deadline, threads), event)
             event = amended(event, answer)
             amendment |= answer
         except Reject as verdict:
-            return _rejection(handler, verdict.message, verdict.column, verdict.hint)
+            return refusal(handler.name, verdict.message, verdict.column, verdict.hint)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler may fail in any way
             reason = _reason(handler, error)
             _LOG.warning("a before-handler failed", handler=handler.name, table=event.table, error=reason)
             if handler.on_unavailable == "reject":
-                return _rejection(handler, reason)
+                return refusal(handler.name, reason, hint=_LOCKED if _is_late(error) else None)
     return {"verdict": "accept", "amendment": amendment} if amendment else {"verdict": "accept"}
 
 
-def _rejection(handler: BeforeHandler, message: Any, column: Any = None, hint: Any = None) -> Verdict:
+def refusal(handler: str, message: Any, column: Any = None, hint: Any = None) -> Verdict:
+    """A rejection in the name of a handler."""
     return {
         "verdict": "reject",
-        "handler": handler.name,
+        "handler": handler,
         "message": storable(str(message)),
         "column": None if column is None else storable(str(column)),
         "hint": None if hint is None else storable(str(hint)),
     }
 
 
+def _is_late(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError) and not error.args
+
+
 def _reason(handler: BeforeHandler, error: BaseException) -> str:
-    if isinstance(error, TimeoutError) and not error.args:
+    if _is_late(error):
         return f"it did not answer within {handler.timeout * 1000:.0f} ms"
     return f"it failed: {describe(error)}"
 
 
-async def _ask_in_time(handler: BeforeHandler, event: Event, deadline: float) -> Mapping[str, Any]:
+async def _ask_in_time(
+    handler: BeforeHandler, event: Event, deadline: float, threads: Executor | None
+) -> Mapping[str, Any]:
     """What a handler answers, in its own time and before the deadline.
 
     :raises TimeoutError: if it takes longer; a sync handler goes on in its thread, to no effect.
     """
     loop = asyncio.get_running_loop()
     async with asyncio.timeout_at(min(loop.time() + handler.timeout, deadline)):
-        return await ask(handler, event)
+        return await ask(handler, event, threads)
 
 
-async def ask(handler: BeforeHandler, event: Event) -> Mapping[str, Any]:
+async def ask(handler: BeforeHandler, event: Event, threads: Executor | None = None) -> Mapping[str, Any]:
     """What a handler answers, however long it takes: the columns it amends.
 
     :raises TypeError: for what is no answer.
     """
-    answer = await _call(handler, event)
+    answer = await _call(handler, event, threads)
     if answer is None:
         return {}
     if not isinstance(answer, Mapping):
@@ -88,10 +105,10 @@ async def ask(handler: BeforeHandler, event: Event) -> Mapping[str, Any]:
     return answer
 
 
-async def _call(handler: BeforeHandler, event: Event) -> Any:
+async def _call(handler: BeforeHandler, event: Event, threads: Executor | None) -> Any:
     arguments = {"event": event} if handler.parameters else {}
     if not handler.is_async:
-        return await asyncio.to_thread(handler.function, **arguments)
+        return await asyncio.get_running_loop().run_in_executor(threads, partial(handler.function, **arguments))
     try:
         return await handler.function(**arguments)
     except asyncio.CancelledError as error:

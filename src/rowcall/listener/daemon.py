@@ -225,8 +225,9 @@ class Listener:
         if not self._pooled:
             serving.append(peers.keep_watch())
         if self._subjects.guarded:
-            gate = await GateServer.open(self._subjects.guarded, reader, self._dsn)
-            stack.push_async_callback(gate.close)
+            gate = await GateServer.open(self._subjects.guarded, reader, self._listen_dsn or self._dsn)
+            stack.push_async_callback(self._close_gate, gate)
+            self._sessions.append(gate.pid)
             serving.append(gate.serve())
         if self._seals is not None:
             self._sealer = LogSealer(self._dsn, self._seals, self._sleep, pooled=self._pooled)
@@ -235,6 +236,10 @@ class Listener:
         servants = [asyncio.create_task(work) for work in serving]
         stack.push_async_callback(_end, servants)
         return reader, servants
+
+    async def _close_gate(self, gate: GateServer) -> None:
+        if not await gate.close():
+            self.abandoned = True
 
     async def _connect(self, stack: AsyncExitStack, name: str) -> psycopg.AsyncConnection[Any]:
         connection = await connections.connect_async(self._dsn, application_name=name, pooled=self._pooled)

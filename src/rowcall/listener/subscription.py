@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -96,21 +96,28 @@ class Subscription:
         self._pace(claim, len(events), time.monotonic() - started)
 
     async def _deliver(self, claim: Claim, group: Sequence[Event], failures: Failures, after: Cursor) -> None:
-        """One transaction: calls for the events that are free, parks for those that wait or have failed, the cursor."""
+        """One transaction: calls for the events that are free, parks for those that wait or have failed, records of those that
+        the handler rejected, the cursor.
+        """
         parked = self._parked.copy()
         parks: list[Statement] = []
         untroubled = not (parked or failures)
         free = list(group) if untroubled else []
+        rejected = 0
         for event in () if untroubled else group:
             if parked.block(event):
                 parks.append(self._park(event, None))
+            elif isinstance(verdict := failures.get(event.seq), errors.Reject):
+                parks.append(self._violation(event, verdict))
+                rejected += 1
+                continue
             elif event.seq in failures:
                 parks.append(self._park(event, failures[event.seq]))
             else:
                 free.append(event)
                 continue
             parked.add(event)
-        advance = Statement(_QUERIES["advance"], claim.position(after, len(free)))
+        advance = Statement(_QUERIES["advance"], claim.position(after, len(free) + rejected))
         async with self._on_record(claim, free):
             cleared = self._suspects.among(group)
             await self._delivery.transact(self._calls(free), [*parks, *self._clear(cleared), advance])
@@ -198,7 +205,8 @@ class Subscription:
 
     def _note_failure(self, event: Event, cause: BaseException, failures: Failures) -> None:
         failures[event.seq] = cause
-        _LOG.warning("parked", handler=self.name, seq=event.seq, error=describe(cause))
+        what = "rejected" if isinstance(cause, errors.Reject) else "parked"
+        _LOG.warning(what, handler=self.name, seq=event.seq, error=describe(cause))
 
     def _pace(self, claim: Claim, events: int, seconds: float) -> None:
         """Larger slices while they take little time, smaller ones when they take long."""
@@ -220,6 +228,17 @@ class Subscription:
         )
         return Statement(_QUERIES["park"], parameters)
 
+    def _violation(self, event: Event, verdict: errors.Reject) -> Statement:
+        """The record of a committed change that the handler rejected: as good as handled."""
+        parameters = {
+            "seq": event.seq,
+            "at": event.at,
+            "handler": self.name,
+            "message": errors.storable(str(verdict.message)),
+            "column": None if verdict.column is None else errors.storable(str(verdict.column)),
+        }
+        return Statement(_QUERIES["violation"], parameters)
+
     async def next_retry(self, lanes: Sequence[int]) -> float | None:
         """Seconds until something that is parked in some lanes may be tried again; None if nothing may."""
         if not self._parked:
@@ -236,17 +255,21 @@ class Subscription:
         events = await self._reader.by_seq(list(parked))
         rest: Sequence[Event] = list(events.values())
         alone = await self._to_try_alone(claim, rest)
+        rejected: dict[int | None, errors.Reject] = {}
         while rest:
-            group = _next_group(rest, {}, alone)
+            group = _next_group(rest, rejected, alone)
             try:
-                await self._deliver_late(claim, group)
+                await self._deliver_late(claim, group, rejected)
             except NoEffect:
                 _LOG.warning("skipped or taken over while it was tried, so rolled back", handler=self.name)
                 await self.reload_parked()
                 raise
             except Exception as error:  # noqa: BLE001 - a handler may fail in any way
-                if failed := await self._to_blame(error, group, {}, alone):
-                    await self._failed_again(failed, parked[seq_of(failed)].attempts + 1, _cause(error))
+                failed, cause = await self._to_blame(error, group, {}, alone), _cause(error)
+                if failed and isinstance(cause, errors.Reject):
+                    rejected[failed.seq] = cause
+                elif failed:
+                    await self._failed_again(failed, parked[seq_of(failed)].attempts + 1, cause)
                     rest = _without(rest, failed)
             else:
                 rest = rest[len(group) :]
@@ -266,18 +289,22 @@ class Subscription:
             after = page[-1].seq if page else None
         return due
 
-    async def _deliver_late(self, claim: Claim, group: Sequence[Event]) -> None:
+    async def _deliver_late(
+        self, claim: Claim, group: Sequence[Event], rejected: Mapping[int | None, errors.Reject]
+    ) -> None:
         """One transaction: calls for events that were parked, and what says that they no longer are."""
         if verdict := self._suspects.verdict(group[0].seq):
             raise CallFailed(group, verdict)
         seqs = [event.seq for event in group]
+        free = [event for event in group if event.seq not in rejected]
         done = [
+            *(self._violation(event, rejected[event.seq]) for event in group if event.seq in rejected),
             Statement(_QUERIES["delivered_late"], self._mine(seqs=seqs), writes=len(group)),
             Statement(_QUERIES["count_delivered"], claim.position(claim.written, len(group))),
         ]
         async with self._on_record(claim, group):
             cleared = self._suspects.among(group)
-            await self._delivery.transact(self._calls(group), [*done, *self._clear(cleared)])
+            await self._delivery.transact(self._calls(free), [*done, *self._clear(cleared)])
         self._suspects.forget(cleared)
 
     async def reload_parked(self) -> None:
@@ -303,7 +330,9 @@ class Subscription:
         return row  # type: ignore[no-any-return]
 
 
-def _next_group(rest: Sequence[Event], failures: Failures, alone: set[int | None]) -> Sequence[Event]:
+def _next_group(
+    rest: Sequence[Event], failures: Mapping[int | None, BaseException], alone: set[int | None]
+) -> Sequence[Event]:
     """The events for the next transaction: up to one that failed, before those that have to be tried alone, or one of those."""
     for index, event in enumerate(rest) if failures or alone else ():
         if event.seq in failures:

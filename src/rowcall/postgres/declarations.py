@@ -210,6 +210,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "expression": rule.expression,
         "message": rule.message,
         "operations": list(rule.operations),
+        "rows": list(rule.rows),
+        "on_violation": rule.on_violation,
     }
 
 
@@ -218,6 +220,7 @@ def _handler(handler: BeforeHandler) -> dict[str, Any]:
         "name": handler.name,
         "operations": list(handler.selector.operations),
         "columns": list(handler.selector.columns),
+        "when": handler.when,
         "timeout_ms": max(1, round(handler.timeout * 1000)),
         "on_unavailable": handler.on_unavailable,
     }

@@ -50,6 +50,10 @@ class Layouts:
             return layouts[-1]
         return layouts[max(0, bisect_right(self._since[relation], seq) - 1)]
 
+    def newest(self, relation: int) -> int | None:
+        """Since when a relation has its newest layout; None if it is unknown."""
+        return self._since[relation][-1] if relation in self._since else None
+
     def event(self, row: tuple[Any, ...]) -> Event:
         """An event from a row of the log: seq, xid (as int), at, relation, operation, key, next_key, old, new, actor, context."""
         seq, xid, at, relation, operation, key, next_key, old, new, actor, context = row

@@ -27,7 +27,8 @@ class Write(TypedDict, total=False):
 
 def judge(app: Rowcall, table: Any, operation: Operation, **write: Unpack[Write]) -> Row | None:
     """What an app's before-handlers make of a write: each that wants it is asked, in order, about the row as the ones
-    before amended it. Rules are not asked; those PostgreSQL checks in any test that writes.
+    before amended it. Rules are not asked; those PostgreSQL checks in any test that writes. Nor does ``when`` of a handler count,
+    which only PostgreSQL can evaluate.
 
     What a handler raises comes through as it is, and none is held to its time.
 

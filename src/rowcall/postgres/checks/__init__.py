@@ -17,6 +17,7 @@ _CHECKS: tuple[Check, ...] = (
     tables.capture_current,
     tables.capture_enabled,
     tables.guard_current,
+    tables.guards_last,
     tables.tables_there,
     tables.ddl_followed,
     log.partitions_ahead,

@@ -51,6 +51,24 @@ def guard_current(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
         )
 
 
+def guards_last(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Triggers that can change a row after before-handlers, or rules of a partitioned table, judged it. Other rules are checked
+    again once the row is written.
+    """
+    for table, trigger in ask(connection, "late_triggers"):
+        yield Finding(
+            "risk",
+            "guards_last",
+            table,
+            f"The trigger {trigger} of {table} fires after validation, so what it changes in a row is not validated.",
+            f"Rename it so that it sorts before zz_rowcall_: {psql(_renamed(trigger, table))}.",
+        )
+
+
+def _renamed(trigger: str, table: str) -> str:
+    return f"alter trigger {trigger} on {table} rename to {identifiers.quote(f'a_{identifiers.split(trigger)[1]}')}"
+
+
 def tables_there(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """Declarations about tables that were dropped."""
     for schema, table, made_again, forget, declared_by, options in ask(connection, "dropped"):

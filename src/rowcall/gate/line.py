@@ -1,0 +1,137 @@
+"""A connection on which one statement is sent again and again, by callbacks of the event loop instead of tasks.
+
+Somebody's transaction waits meanwhile, and psycopg's asynchronous calls take several times as long as the server. Here
+notifications cannot be missed either, whatever else the connection is doing when they come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import pq, sql
+
+from rowcall import errors
+from rowcall.postgres import connection as connections
+
+_NAME = b"rowcall"
+
+#: What came of a statement: its only value, or the error.
+Answer = bytes | psycopg.Error
+
+
+class Line:
+    """An open line: until it is closed, its connection is for nothing else.
+
+    :param statement: with parameters as ``$1``, giving one row of one value.
+    :param heard: called whenever somebody notified.
+    :ivar broken: fails with what made the connection useless.
+    """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], statement: str, heard: Callable[[], None]) -> None:
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._connection = connection
+        self._line = connection.pgconn
+        self._heard = heard
+        # What is sent is small and the server is idle: blocking here spares waiting for the socket to take it.
+        self._line.nonblocking = 0
+        self._answered: Callable[[Answer], None] | None = self._prepared
+        self._line.send_prepare(_NAME, statement.encode())
+        asyncio.get_running_loop().add_reader(self._line.socket, self._readable)
+
+    @classmethod
+    async def open(
+        cls, dsn: str, *, statement: str, channel: str, heard: Callable[[], None], application_name: str
+    ) -> Line:
+        """Connect and LISTEN.
+
+        :raises UsageError: if it leads to a pooler.
+        """
+        connection = await connections.connect_async(dsn, application_name=application_name)
+        try:
+            await _check_session(connection)
+            await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+            # What is answered is read by a session that waits for it now; losing it in a crash costs nothing.
+            await connection.execute("set synchronous_commit = off")
+            return cls(connection, statement, heard)
+        except BaseException:
+            await connection.close()
+            raise
+
+    async def close(self) -> None:
+        """Disconnect, whatever is under way."""
+        asyncio.get_running_loop().remove_reader(self._line.socket)
+        if self.broken.done():
+            self.broken.exception()
+        await self._connection.close()
+
+    @property
+    def pid(self) -> int:
+        """The server's process at the other end."""
+        return self._connection.info.backend_pid
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing was asked that is not answered yet."""
+        return self._answered is None
+
+    def ask(self, parameters: Sequence[bytes | None], answered: Callable[[Answer], None]) -> None:
+        """Send the statement; only on a free line."""
+        assert self._answered is None
+        self._answered = answered
+        try:
+            self._line.send_query_prepared(_NAME, parameters)
+        except psycopg.Error as error:
+            self.give_up(error)
+
+    def _prepared(self, answer: Answer) -> None:
+        if isinstance(answer, psycopg.Error):
+            self.give_up(answer)
+        else:
+            self._heard()
+
+    def _readable(self) -> None:
+        try:
+            self._line.consume_input()
+            answer = self._take_answer() if self._answered is not None and not self._line.is_busy() else None
+            heard = False
+            # Last, since reading an answer to its end may bring in what was notified meanwhile.
+            while self._line.notifies() is not None:
+                heard = True
+        except psycopg.Error as error:
+            self.give_up(error)
+            return
+        if answer is not None:
+            answered, self._answered = self._answered, None
+            assert answered is not None
+            answered(answer)
+        if heard:
+            self._heard()
+
+    def _take_answer(self) -> Answer:
+        result = self._line.get_result()
+        # The next one is none, and says that the line is free again.
+        while (following := self._line.get_result()) is not None:
+            result = following
+        assert result is not None
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            return psycopg.errors.error_from_result(result)
+        return (result.get_value(0, 0) if result.ntuples else None) or b""
+
+    def give_up(self, error: psycopg.Error) -> None:
+        """The connection is of no use any more."""
+        asyncio.get_running_loop().remove_reader(self._line.socket)
+        if not self.broken.done():
+            self.broken.set_exception(error)
+
+
+async def _check_session(connection: psycopg.AsyncConnection[Any]) -> None:
+    """A pooler makes up the process that a client is told it talks to, since it may be another for each transaction."""
+    [pid] = await (await connection.execute("select pg_backend_pid()")).fetchone() or [None]
+    if pid != connection.info.backend_pid:
+        raise errors.UsageError(
+            "Before-handlers are asked by NOTIFY, which does not get through a pooler: give --listen-dsn, which leads to"
+            " PostgreSQL directly."
+        )
