@@ -21,7 +21,7 @@ import pytest
 import typer
 
 from rowcall import embedded, errors
-from rowcall.cli import audit, check, doctor, parked, rejections, rules, status, subscriptions
+from rowcall.cli import audit, check, doctor, parked, rejections, rules, seals, status, subscriptions
 from rowcall.cli.main import app
 from tests.conftest import GATE_ROLE, bin_directory
 from tests.waiting import eventually
@@ -40,6 +40,10 @@ VOLATILE = [
     (re.compile(r"\x1b\[[0-9;]*m|\r"), ""),
     (re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?)?"), "TIME"),
     (re.compile(r"transaction \d+"), "transaction N"),
+    (re.compile(r"\d+ events in \d+ seals"), "N events in N seals"),
+    (re.compile(r"^key [0-9a-f]{16}", re.MULTILINE), "key N"),
+    (re.compile(r"\bEvent \d+"), "Event N"),
+    (re.compile(r"in seal \d+"), "in seal N"),
     (re.compile(r'"xid":\d+'), '"xid":N'),
     (re.compile(r'"seq" : \[\d+,\d+\]'), '"seq" : [N,N]'),
     (re.compile(r'"seq":\d+|\bseq \d+'), "seq N"),
@@ -253,6 +257,8 @@ def test_it_names_every_field_of_the_listings() -> None:
         subscriptions.SUBSCRIPTION_COLUMNS,
         doctor.FINDING_COLUMNS,
         check.CHECK_COLUMNS,
+        seals.SEAL_COLUMNS,
+        seals.FINDING_COLUMNS,
     )
     for columns in listings:
         assert ", ".join(f"`{column}`" for column in columns) in README

@@ -21,6 +21,7 @@ TABLES = (
     "pruned_v1",
     "gate_v1",
     "rejection_v1",
+    "seal_v1",
 )
 
 FUNCTIONS = (

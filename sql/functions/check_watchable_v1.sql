@@ -33,6 +33,13 @@ begin
         hint = 'Leave it out of exclude and redact.';
     end if;
   end loop;
+  for v_column in select jsonb_array_elements_text(coalesce(options -> 'erasable', '[]')) loop
+    if not exists (select from pg_attribute where attrelid = table_oid and attname = v_column and attnum > 0
+                   and not attisdropped) then
+      raise exception using errcode = '42703', message = format('%s has no column %I.', table_oid, v_column),
+        hint = 'Correct the name in erasable.';
+    end if;
+  end loop;
   if not exists (select from rowcall.columns_v1(table_oid, options)) then
     raise exception using errcode = '42P16', message = format('%s would be watched without a single column.', table_oid),
       hint = 'Exclude fewer columns.';

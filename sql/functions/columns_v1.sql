@@ -1,4 +1,4 @@
--- Which columns the lists of a watch's options mean, by number: {"exclude": …, "redact": …, "columns": …} go by name, but a
+-- Which columns the lists of a watch's options mean, by number: {"exclude": …, "redact": …, "columns": …, "erasable": …} go by name, but a
 -- column that is renamed stays what it is, and what is hidden stays hidden. Kept in the options as "attnums": {name: number},
 -- with the table's OID as the number of "": in a partition, or a database restored from a dump, columns have other numbers.
 -- Called by: watch_v1, follow_renames_v1.
@@ -10,7 +10,8 @@ as $$
   from pg_attribute as a
   where a.attrelid = table_oid and a.attnum > 0 and not a.attisdropped
     and a.attname::text in (select jsonb_array_elements_text(list)
-      from (values (options -> 'exclude'), (options -> 'redact'), (options -> 'columns')) as lists (list))
+      from (values (options -> 'exclude'), (options -> 'redact'), (options -> 'columns'),
+        (options -> 'erasable')) as lists (list))
 $$;
 
 -- Whether one of these lists means a column: by its name, or by the number that a listed name had in this very table.
@@ -27,7 +28,7 @@ $$;
 -- The key is the primary key, else the index of REPLICA IDENTITY, else none (key_position null everywhere).
 -- Called by: the generator, watch, layout.
 create function rowcall.columns_v1(table_oid oid, options jsonb)
-returns table (name text, type_oid oid, type text, encoding text, redacted boolean, key_position integer)
+returns table (name text, type_oid oid, type text, encoding text, redacted boolean, key_position integer, erasable boolean)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -41,7 +42,8 @@ as $$
   )
   select a.attname::text, a.atttypid, format_type(a.atttypid, a.atttypmod), rowcall.encoding_v1(a.atttypid),
     rowcall.means_v1(table_oid, options, 'redact', a.attname::text, a.attnum),
-    (select array_position(k.attnums, a.attnum) from key_index as k)
+    (select array_position(k.attnums, a.attnum) from key_index as k),
+    rowcall.means_v1(table_oid, options, 'erasable', a.attname::text, a.attnum)
   from pg_attribute as a
   where a.attrelid = table_oid and a.attnum > 0 and not a.attisdropped
     and not rowcall.means_v1(table_oid, options, 'exclude', a.attname::text, a.attnum)

@@ -16,7 +16,7 @@ declare
 begin
   select w.options, r.oid into v_options, v_oid
     from rowcall.watch as w join rowcall.relation as r on r.id = w.relation where r.id = relation_id;
-  foreach v_list in array '{exclude,redact,columns}'::text[] loop
+  foreach v_list in array '{exclude,redact,columns,erasable}'::text[] loop
     if v_options ? v_list and (v_options #>> '{attnums,""}')::oid = v_oid then
       v_options := v_options || jsonb_build_object(v_list, (
         select coalesce(jsonb_agg(coalesce(a.attname::text, listed) order by position), '[]')

@@ -1,14 +1,33 @@
--- A partition of the log and its guards: only INSERT is possible. Row triggers on the parent are cloned to partitions,
--- statement triggers are not, so TRUNCATE is guarded on each.
+-- A partition of the log and its guards: only INSERT is possible, but for the transaction that recorded an erasure: it may take values
+-- out of the events that its record names. Row triggers on the parent are cloned to partitions, statement triggers
+-- are not, so TRUNCATE is guarded on each.
 -- Called by: migration rowcall_0001, retention.
 create function rowcall.refuse_alteration_v1() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- Statements on other tables have no old.seq.
+  if tg_op = 'UPDATE' and tg_level = 'ROW' then
+    if (new.seq, new.xid, new.at, new.relation, new.operation, new.db_user, new.db_role, new.application_name)
+        is not distinct from
+       (old.seq, old.xid, old.at, old.relation, old.operation, old.db_user, old.db_role, old.application_name)
+      and exists (select from rowcall.erasure where xid = pg_current_xact_id() and seqs @> old.seq)
+    then
+      return new;
+    end if;
+  end if;
   raise exception using errcode = '42501', message = format('%s of the log is not possible: it is append-only.', lower(tg_op)),
     hint = 'Use "rowcall prune" for retention and "rowcall audit erase" for erasure.';
 end $$;
+
+-- What proves the log is append-only too.
+create trigger append_only before update or delete or truncate on rowcall.seal
+  for each statement execute function rowcall.refuse_alteration_v1();
+create trigger append_only before update or truncate on rowcall.leaf
+  for each statement execute function rowcall.refuse_alteration_v1();
+create trigger append_only before update or delete or truncate on rowcall.erasure
+  for each statement execute function rowcall.refuse_alteration_v1();
 
 create trigger append_only before update or delete on rowcall.event
   for each row execute function rowcall.refuse_alteration_v1();

@@ -8,7 +8,8 @@ declare
   v_columns jsonb;
   v_key text[];
 begin
-  select jsonb_agg(jsonb_build_object('name', name, 'type', type, 'encoding', encoding, 'redacted', redacted)),
+  select jsonb_agg(jsonb_build_object('name', name, 'type', type, 'encoding', encoding, 'redacted', redacted)
+      || case when erasable then '{"erasable": true}' else '{}' end::jsonb),
     coalesce(array_agg(name order by key_position) filter (where key_position is not null), '{}')
     into v_columns, v_key
     from rowcall.relation as r

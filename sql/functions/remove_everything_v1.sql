@@ -39,7 +39,7 @@ end $$;
 drop materialized view rowcall.cluster;
 drop view rowcall.layout_mark, rowcall.live_worker;
 drop sequence rowcall.request_id;
-drop table rowcall.rejection, rowcall.rejection_tally, rowcall.request, rowcall.backfill, rowcall.baseline, rowcall.pruned, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
+drop table rowcall.erased, rowcall.erasure, rowcall.salt, rowcall.leaf, rowcall.seal, rowcall.rejection, rowcall.rejection_tally, rowcall.request, rowcall.backfill, rowcall.baseline, rowcall.pruned, rowcall.skipped, rowcall.parked, rowcall.suspect, rowcall.worker, rowcall.window,
   rowcall.cursor, rowcall.subscription,
   rowcall.secret, rowcall.before_handler, rowcall.rule, rowcall.watch, rowcall.moving, rowcall.event, rowcall.layout, rowcall.relation,
   rowcall.installation;

@@ -1,5 +1,5 @@
 -- Declares that a table's changes are captured and makes the triggers. options: {"exclude": […], "redact": […],
--- "notify": …}. Says 'created', 'changed' or 'unchanged'. Errors name the cure; one transaction, nothing half installed.
+-- "erasable": […], "notify": …}. Says 'created', 'changed' or 'unchanged'. Errors name the cure; one transaction, nothing half installed.
 -- Called by: rowcall watch, rowcall sync, op.watch_table. Runs with the caller's rights: the table's owner and a member
 -- of Rowcall's owner.
 create function rowcall.watch_v1(table_oid regclass, options jsonb, declared_by text) returns text
@@ -22,6 +22,10 @@ begin
   if found and v_watch.options = v_options and rowcall.capture_is_current_v1(v_relation)
       and rowcall.capture_is_enabled_v1(v_relation) then
     return 'unchanged';
+  end if;
+  if v_watch.options -> 'erasable' is distinct from v_options -> 'erasable' then
+    -- So that no event of the new layout is committed, and sealed, before the layout is.
+    execute format('lock table %s in share row exclusive mode', table_oid);
   end if;
   insert into rowcall.watch (relation, declared_by, options)
     values (v_relation, watch_v1.declared_by, v_options)

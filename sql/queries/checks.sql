@@ -96,22 +96,29 @@ where i.inhparent = 'rowcall.event'::regclass;
 -- name: unguarded
 -- Triggers that keep the log append-only and are missing or disabled, and the statement that brings each back.
 -- A row trigger of the log is cloned to its partitions, so what is wrong with it is told once.
-with wanted as (
-  select t.relid as table_oid, t.level, w.name, w.timing, g.tgenabled in ('O', 'A') as works, g.oid as trigger_oid
+with guards as (
+  select t.relid as table_oid, t.level, w.*
   from pg_partition_tree('rowcall.event') as t
   cross join (values ('append_only', 'before update or delete', 'row'),
     ('append_only_truncate', 'before truncate', 'statement')) as w (name, timing, unit)
-  left join pg_trigger as g on g.tgrelid = t.relid and g.tgname = w.name
+  union all
+  select * from (values ('rowcall.seal'::regclass, 0, 'append_only', 'before update or delete or truncate', 'statement'),
+    ('rowcall.leaf', 0, 'append_only', 'before update or truncate', 'statement'),
+    ('rowcall.erasure', 0, 'append_only', 'before update or delete or truncate', 'statement')) as w
+), wanted as (
+  select w.*, g.tgenabled in ('O', 'A') as works, g.oid as trigger_oid
+  from guards as w
+  left join pg_trigger as g on g.tgrelid = w.table_oid and g.tgname = w.name
     and g.tgfoid = to_regproc('rowcall.refuse_alteration_v1')
 )
 select table_oid::regclass::text, name, trigger_oid is not null,
   case when trigger_oid is not null then format('alter table %%s enable trigger %%I', table_oid::regclass, name)
   else format('create trigger %%I %%s on %%s for each %%s execute function rowcall.refuse_alteration_v1()', name, timing,
-    table_oid::regclass, case name when 'append_only' then 'row' else 'statement' end) end
+    table_oid::regclass, unit) end
 from wanted as w
 where works is not true
   and not (level > 0 and name = 'append_only'
-    and exists (select from wanted where level = 0 and name = 'append_only' and works is not true))
+    and exists (select from wanted where level = 0 and name = 'append_only' and unit = 'row' and works is not true))
 order by level, 1, 2;
 
 -- name: grants

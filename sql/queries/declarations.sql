@@ -48,6 +48,7 @@ where r.dropped_at is null;
 -- With the defaults of options that were not given; no columns are all columns.
 select r.schema_name || '.' || r.table_name as "table", w.declared_by,
   coalesce(w.options -> 'exclude', '[]') as exclude, coalesce(w.options -> 'redact', '[]') as redact,
+  coalesce(w.options -> 'erasable', '[]') as erasable,
   coalesce((w.options ->> 'notify')::boolean, false) as notify, coalesce(w.options -> 'columns', '[]') as columns,
   w.options ->> 'when' as "when", coalesce(w.options -> 'operations', '["insert", "update", "delete", "truncate"]') as operations,
   coalesce(w.options ->> 'truncate', 'event') as truncate,

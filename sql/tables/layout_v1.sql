@@ -1,7 +1,7 @@
 -- What the images of a relation mean from a place in the log on: names, types and encodings of its captured
 -- columns, and the key. DDL holds its table exclusively, so a seq drawn inside the DDL's transaction divides
 -- the events of the old layout from those of the new one.
--- columns: [{"name": …, "type": …, "encoding": …, "redacted": …}], in table order.
+-- columns: [{"name": …, "type": …, "encoding": …, "redacted": …}], in table order; of erasable ones also "erasable": true.
 create table rowcall.layout (
   relation integer not null references rowcall.relation,
   since bigint not null,

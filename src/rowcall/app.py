@@ -46,6 +46,7 @@ class Rowcall:
         operations: str | Iterable[str] | None = None,
         truncate: Truncate = "event",
         baseline: bool = False,
+        erasable: str | Iterable[str] = (),
     ) -> None:
         """Capture a table's changes.
 
@@ -59,6 +60,8 @@ class Rowcall:
         :param truncate: ``event``: one event; ``rows``: a delete of every row; ``forbid``: refuse TRUNCATE.
         :param baseline: have ``rowcall sync`` log the rows that are there too, as snapshot events, so that the log says what the
             table holds.
+        :param erasable: columns with personal data: ``rowcall audit erase`` can take their values out of the log, and the
+            log's seals still prove the rest.
         :raises UsageError: if the table is watched already or the options contradict each other.
         """
         watch = Watch.of(
@@ -71,6 +74,7 @@ class Rowcall:
             operations=operations,
             truncate=truncate,
             baseline=baseline,
+            erasable=erasable,
         )
         taken = (watch.table for other in self.watches if _is_same_table(other.table, watch.table))
         self._refuse_twin(watch.table, taken, "is watched")

@@ -33,6 +33,7 @@ class Watch:
     :ivar when: record only rows for which this SQL condition over ``old`` and ``new`` is true. It does not apply to an
         operation without the row it speaks of. Names outside PostgreSQL's own have to be qualified with their schema.
     :ivar operations: record only these; empty = insert, update, delete and truncate.
+    :ivar erasable: columns whose values can be erased from the log for good, without breaking its seals.
     :ivar truncate: ``event`` records a TRUNCATE as one event, ``rows`` as a delete of every row, ``forbid`` refuses it,
         whatever is recorded.
     :ivar baseline: whether the rows that are there when it begins are logged too, as snapshot events.
@@ -47,6 +48,7 @@ class Watch:
     operations: tuple[Operation, ...] = ()
     truncate: Truncate = "event"
     baseline: bool = False
+    erasable: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -61,6 +63,7 @@ class Watch:
         operations: str | Iterable[str] | None = None,
         truncate: Truncate = "event",
         baseline: bool = False,
+        erasable: str | Iterable[str] = (),
     ) -> Watch:
         """A watch from what a user wrote.
 
@@ -81,12 +84,13 @@ class Watch:
             () if operations is None else operations_of(operations, WATCHABLE, option="operations"),
             truncate,
             baseline,
+            _names(erasable),
         )
-        both = set(watch.exclude) & set(watch.redact)
-        if both:
-            raise errors.UsageError(
-                f"{table}: {', '.join(sorted(both))} cannot be excluded and redacted at once: choose one."
-            )
+        for option, names in (("redacted", watch.redact), ("erasable", watch.erasable)):
+            if both := set(watch.exclude) & set(names):
+                raise errors.UsageError(
+                    f"{table}: {', '.join(sorted(both))} cannot be excluded and {option} at once: choose one."
+                )
         return watch
 
     def options(self) -> dict[str, Any]:
@@ -98,6 +102,7 @@ class Watch:
             "columns": list(self.columns),
             "when": self.when,
             "operations": list(self.operations),
+            "erasable": list(self.erasable),
             "truncate": None if self.truncate == "event" else self.truncate,
         }
         return {name: value for name, value in declared.items() if value}

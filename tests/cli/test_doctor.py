@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from rowcall import Event, Rowcall, embedded
+from rowcall.audit.sealing import seal_pending
 from rowcall.listener import daemon
 from rowcall.postgres import schema
 from rowcall.postgres.checks import finding
@@ -276,6 +277,8 @@ def test_a_log_with_an_end(dsn: str, database: Database) -> None:
         ("alter table rowcall.event_first enable replica trigger append_only", 1),
         ("alter table only rowcall.event disable trigger append_only_truncate", 1),
         ("drop trigger append_only_truncate on rowcall.event_first", 1),
+        ("drop trigger append_only on rowcall.seal", 1),
+        ("alter table rowcall.erasure disable trigger append_only", 1),
         ("alter table rowcall.event_first disable trigger all", 2),
     ],
 )
@@ -452,14 +455,29 @@ def test_parked_events_and_dead_letters(dsn: str, database: Database, monkeypatc
     assert [line["check"] for line in examine(dsn)] == ["parked_events"]
 
 
+def test_a_log_that_nobody_seals(dsn: str, database: Database) -> None:
+    database.execute(FUTURE.format("now() - interval '9 minutes'"))
+    assert examine(dsn) == []
+    database.execute(FUTURE.format("now() - interval '11 minutes'"))
+    line = found(dsn, "log_sealed")
+    assert line["severity"] == "risk"
+    assert "2 events could be altered unnoticed, and there is no seal yet" in line["finding"]
+    seal_pending(database)
+    assert examine(dsn) == []
+    database.execute(FUTURE.format("now() - interval '11 minutes'"))
+    assert "1 event could be altered unnoticed, and the last seal is of" in found(dsn, "log_sealed")["finding"]
+
+
 def test_a_subscription_nobody_reads(dsn: str, database: Database, connect: Connect) -> None:
     app = Rowcall()
     app.watch("users")
     app.after("users", name="it's seen")(lambda event: None)
     sync(app, dsn)
     database.execute(FUTURE.format("now() - interval '50 minutes'"))
+    seal_pending(database)
     assert examine(dsn) == []
     database.execute(FUTURE.format("now() - interval '70 minutes'"))
+    seal_pending(database)
     line = found(dsn, "subscriptions_read")
     assert (line["severity"], line["subject"]) == ("problem", "it's seen")
     assert "Nobody reads it's seen, with 2 events" in line["finding"]

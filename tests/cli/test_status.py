@@ -1,6 +1,7 @@
 """`rowcall status`: what lags and what failed, a line a subscription."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -172,15 +173,20 @@ def test_the_table(dsn: str, database: Database, app: Rowcall) -> None:
     database.execute("analyze rowcall.event")
     said = as_table(dsn)
     assert (said.code, said.err) == (0, "")
-    headline, header, fails, works = said.out.splitlines()
+    headline, sealed, header, fails, works = said.out.splitlines()
     assert headline.startswith("1 watched table, about 1 event, ")
     assert " kB, partitions until 20" in headline
+    assert re.fullmatch(r"1 seal, the newest of \d+ s ago, nothing waits for one", sealed)
     assert header.split() == ["subscription", "declared_by", "listening", "waiting", "parked", "dead"]
     assert fails.split() == ["fails", "tests", "no", "0", "1", "0"]
     assert works.split() == ["works", "tests", "no", "0", "0", "0"]
     database.execute("alter table users disable trigger user")
+    database.execute("alter table users enable trigger user")
+    database.execute("insert into users values (2, 'b', 2)")
+    database.execute("alter table users disable trigger user")
     said = as_table(dsn)
     assert said.code == 1
+    assert ", 1 events wait since " in said.out.splitlines()[1]
     assert said.out.splitlines()[-1] == "1 problem: rowcall doctor says what to do."
 
 

@@ -14,6 +14,7 @@ from tests.conftest import Connect
 Database = psycopg.Connection[Any]
 
 DEFAULTS = {
+    "erasable": [],
     "columns": [],
     "when": None,
     "operations": ["insert", "update", "delete", "truncate"],
@@ -167,6 +168,7 @@ def test_every_option_shows_in_every_format(dsn: str, database: Database, write_
         "declared_by": "mine",
         "exclude": ["age"],
         "redact": [],
+        "erasable": [],
         "notify": True,
         "columns": ["name"],
         "when": "new.name is distinct from old.name or new.name like 'A%'",

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from rowcall import errors, resources
-from rowcall.audit import history
+from rowcall.audit import keys
 from rowcall.postgres.checks.finding import word
 from rowcall.postgres.connection import one_line
 
@@ -78,7 +78,7 @@ def check(
 
 def _watched(connection: psycopg.Connection[Any], table: str) -> tuple[int, str, int]:
     """The watched table: its relation, its name, and about how many rows it has."""
-    row = connection.execute(_QUERIES["relation"], {"relation": history.relation(connection, table)}).fetchone()
+    row = connection.execute(_QUERIES["relation"], {"relation": keys.relation(connection, table)}).fetchone()
     if row is None:
         raise errors.UsageError(
             f"{table} is not watched, so its log is not complete: rowcall watch {word(table)} --baseline."

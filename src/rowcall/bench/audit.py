@@ -11,7 +11,9 @@ from typing import Any
 import psycopg
 
 from rowcall import embedded, resources
-from rowcall.audit import check, history
+from rowcall.audit import Filter, as_of, check, history
+from rowcall.audit.sealing import seal_pending
+from rowcall.audit.verify import verify
 from rowcall.bench.results import Results
 from rowcall.migrate import upgrade
 from rowcall.postgres import connection as connections
@@ -59,7 +61,19 @@ class AuditBench:
                     started = time.perf_counter()
                     question(chance)
                     self.results.add(f"{name}, ms", "rowcall", (time.perf_counter() - started) * 1000)
+            self._seal(connection)
         return self.results
+
+    def _seal(self, connection: psycopg.Connection[Any]) -> None:
+        """Seal the whole log, and verify it: events a second."""
+        for name, work in (
+            ("sealing", lambda: seal_pending(connection)),
+            ("verifying", lambda: verify(connection).events),
+        ):
+            self._report(name)
+            started = time.perf_counter()
+            events = work()
+            self.results.add(f"{name}, events/s", "rowcall", events / (time.perf_counter() - started))
 
     def _fill(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute(_PIECES["table"])
@@ -84,17 +98,28 @@ class AuditBench:
             return history.row(connection, _TABLE, str(chance.randint(1, self._rows)))
 
         def actor(chance: random.Random) -> object:
-            return list(history.log(connection, history.Filter(actor=f"actor{chance.randint(0, 199)}", limit=100)))
+            return list(history.log(connection, Filter(actor=f"actor{chance.randint(0, 199)}", limit=100)))
 
         def hour(chance: random.Random) -> object:
             since = datetime.now(UTC) - timedelta(days=chance.randint(5, 80))
             until = since + timedelta(hours=1)
-            return list(history.log(connection, history.Filter(since=since.isoformat(), until=until.isoformat())))
+            return list(history.log(connection, Filter(since=since.isoformat(), until=until.isoformat())))
 
         def all_rows(chance: random.Random) -> object:
             return sum(1 for _ in check.check(connection, _TABLE))
 
+        def moment(chance: random.Random) -> datetime:
+            return datetime.now(UTC) - timedelta(days=chance.randint(5, 80))
+
+        def row_as_of(chance: random.Random) -> object:
+            return list(as_of(connection, _TABLE, chance.randint(1, self._rows), at=moment(chance)))
+
+        def table_as_of(chance: random.Random) -> object:
+            return sum(1 for _ in as_of(connection, _TABLE, at=moment(chance)))
+
         yield "history of a row", row, _ASKED
         yield "last 100 events of an actor", actor, _ASKED
         yield "an hour of the log", hour, _ASKED
+        yield "a row as of", row_as_of, _ASKED
+        yield "the table as of", table_as_of, self._rounds
         yield "check of the table", all_rows, self._rounds

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import psycopg
@@ -17,9 +18,11 @@ import typer
 
 from rowcall import errors, settings
 from rowcall.app import Rowcall
+from rowcall.audit.signing import Signer
 from rowcall.cli.filling import filled
 from rowcall.cli.options import AppArgument, DsnOption, connect, load_app
 from rowcall.listener.daemon import GRACE, LeftOver, Listener
+from rowcall.listener.sealer import Seals
 from rowcall.postgres import anchor, backfill, declarations, subscriptions, tables
 from rowcall.postgres.log import LANES
 
@@ -40,7 +43,7 @@ def listen(
         bool,
         typer.Option(
             "--drain",
-            help="Exit 0 once everything pending is delivered, 1 if something could not be or is in lanes that nobody has.",
+            help="Exit 0 once all is delivered and sealed, 1 if something could not be or is in lanes that nobody has.",
         ),
     ] = False,
     lanes: Annotated[
@@ -58,6 +61,24 @@ def listen(
             metavar="DSN", help="Behind a transaction pooler: a way around it, for the one connection that LISTENs."
         ),
     ] = None,
+    no_seal: Annotated[bool, typer.Option("--no-seal", help="Leave sealing the log to other processes.")] = False,
+    seal_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="ROWCALL_SEAL_KEY",
+            help="Sign seals with this key, of rowcall audit keygen; ROWCALL_SEAL_KEY.",
+        ),
+    ] = None,
+    anchor_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--anchor",
+            metavar="FILE",
+            envvar="ROWCALL_ANCHOR",
+            help="Append each seal's hash to this file, kept where the database's owner cannot write; ROWCALL_ANCHOR.",
+        ),
+    ] = None,
     grace: Annotated[
         float,
         typer.Option(
@@ -71,6 +92,11 @@ def listen(
     """
     if poll and listen_dsn:
         raise errors.UsageError("--poll and --listen-dsn exclude each other: who polls does not LISTEN.")
+    if no_seal and (seal_key or anchor_file):
+        raise errors.UsageError(
+            "--no-seal excludes --seal-key and --anchor: there would be nothing to sign or to write."
+        )
+    seals = None if no_seal else Seals(None if seal_key is None else Signer.load(seal_key), anchor_file)
     _configure_log()
     app, name = load_app(target)
     with connect(dsn) as connection:
@@ -83,7 +109,15 @@ def listen(
         _warn_of_drift(connection, app)
     around = None if listen_dsn is None else settings.database_dsn(listen_dsn)
     listener = Listener(
-        app, settings.database_dsn(dsn), subjects, drain=drain, lanes=lanes, grace=grace, poll=poll, listen_dsn=around
+        app,
+        settings.database_dsn(dsn),
+        subjects,
+        drain=drain,
+        lanes=lanes,
+        grace=grace,
+        poll=poll,
+        listen_dsn=around,
+        seals=seals,
     )
     asyncio.run(_run(listener))
 

@@ -23,6 +23,7 @@ from rowcall.cli import (
     demo,
     diff,
     doctor,
+    erase,
     grants,
     listen,
     migrate,
@@ -31,6 +32,7 @@ from rowcall.cli import (
     rejections,
     replay,
     rules,
+    seals,
     status,
     subscriptions,
     transaction,
@@ -79,6 +81,8 @@ app.add_typer(subscriptions.commands, name="subscriptions")
 doctor.register(app)
 grants.register(app)
 check.register(audit.commands)
+seals.register(audit.commands)
+erase.register(audit.commands)
 app.add_typer(rules.commands, name="rules")
 for question in (transaction, as_of, diff, blame, undo):
     question.register(audit.commands)

@@ -34,10 +34,11 @@ def status(dsn: DsnOption = None, format: FormatOption = None) -> None:
     with connect(dsn) as connection:
         backlogs = states.backlogs(connection)
         log = states.log(connection)
+        sealing = states.sealing(connection)
         alarms = problems(checks.findings(connection))
     as_table = chosen(format) is Format.TABLE
     if as_table:
-        _print(backlogs, log)
+        _print(backlogs, log, sealing)
     else:
         show((asdict(backlog) for backlog in backlogs), BACKLOG_COLUMNS, format)
     if alarms:
@@ -48,16 +49,28 @@ def status(dsn: DsnOption = None, format: FormatOption = None) -> None:
         raise typer.Exit(1)
 
 
-def _print(backlogs: Sequence[states.Backlog], log: states.Log) -> None:
+def _print(backlogs: Sequence[states.Backlog], log: states.Log, sealing: states.Sealing) -> None:
     until = f"partitions until {log.until.astimezone(UTC):%Y-%m}" if log.until else "no last partition"
     parts = (counted(log.tables, "watched table"), f"about {counted(log.events, 'event')}", decimal(log.size), until)
     Console().print(Text(", ".join(parts)))
+    Console().print(_sealed(sealing))
     if not backlogs:
         Console().print(Text("No subscriptions: rowcall sync makes those of an app.", "dim"))
         return
     names = ("subscription", "declared_by", "listening", "waiting", "oldest", "parked", "dead")
     lines = [_line(backlog) for backlog in backlogs]
     print_table(fitted(names, lines, (None, 1 / 5, None, None, None, None, None), stretched=0, fold=True))
+
+
+def _sealed(sealing: states.Sealing) -> Text:
+    """How far the log is sealed."""
+    if sealing.sealed_at is None:
+        return Text("not sealed yet: rowcall listen does that", "yellow" if sealing.waiting else "dim")
+    sealed = f"{counted(sealing.seals, 'seal')}, the newest of {ago(sealing.sealed_at)} ago"
+    if sealing.oldest is None:
+        return Text(f"{sealed}, nothing waits for one")
+    more = "+" if sealing.waiting == states.LIMIT else ""
+    return Text(f"{sealed}, {sealing.waiting:,}{more} events wait since {ago(sealing.oldest)}")
 
 
 def _line(backlog: states.Backlog) -> list[Text]:

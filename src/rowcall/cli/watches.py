@@ -28,6 +28,7 @@ WATCH_COLUMNS = (
     "declared_by",
     "exclude",
     "redact",
+    "erasable",
     "notify",
     "columns",
     "when",
@@ -52,6 +53,9 @@ def watch(
     redact: Annotated[
         list[str] | None, typer.Option(metavar="C", help="A column to keep only as a keyed hash.")
     ] = None,
+    erasable: Annotated[
+        list[str] | None, typer.Option(metavar="C", help="A column whose values rowcall audit erase can take out.")
+    ] = None,
     notify: Annotated[
         bool, typer.Option("--notify", help="Also send one NOTIFY a statement on rowcall_<table>.")
     ] = False,
@@ -64,7 +68,10 @@ def watch(
     Example: rowcall watch users shop.orders --exclude password_hash --baseline
     """
     with connect(dsn, autocommit=False) as connection:
-        declared = [Watch.of(table, exclude or (), redact or (), notify, baseline=baseline_wanted) for table in tables]
+        declared = [
+            Watch.of(table, exclude or (), redact or (), notify, baseline=baseline_wanted, erasable=erasable or ())
+            for table in tables
+        ]
         changes = [declarations.watch(connection, one, "cli") for one in declared]
         begun = _begin_baselines(connection, declared, again=lambda table: True)
     _print(changes)
@@ -122,7 +129,7 @@ def _show_watches(rows: Iterable[dict[str, Any]]) -> None:
 
 def _given(row: dict[str, Any]) -> Iterator[str]:
     """A watch's options that differ from their defaults."""
-    for name in ("exclude", "redact", "columns"):
+    for name in ("exclude", "redact", "erasable", "columns"):
         if row[name]:
             yield f"{name} {', '.join(row[name])}"
     if row["when"]:

@@ -25,6 +25,7 @@ from rowcall.listener.calls import ConnectionCut
 from rowcall.listener.delivery import delivery_for
 from rowcall.listener.lanes import Roll
 from rowcall.listener.peers import Peers
+from rowcall.listener.sealer import LogSealer, Seals
 from rowcall.listener.sleep import ONLY_POLL, Sleep
 from rowcall.listener.suspects import Process
 from rowcall.listener.worker import Worker
@@ -83,10 +84,11 @@ class Listener:
     """Runs an app's handlers against one database.
 
     :param subjects: the tables its handlers are about.
-    :param drain: end once everything pending is delivered.
+    :param drain: end once everything pending is delivered and sealed.
     :param lanes: most lanes of each subscription that this process takes.
     :param poll: never LISTEN: as behind a transaction pooler, where connections change sessions.
     :param listen_dsn: where to LISTEN, if ``dsn`` leads to such a pooler.
+    :param seals: how to seal the log; None to leave that to other processes.
     :param grace: seconds that handlers have to finish when told to stop; then they are cancelled, and rolled back.
     :ivar abandoned: whether a handler that could not be stopped still runs in its thread.
     """
@@ -101,6 +103,7 @@ class Listener:
         lanes: int = LANES,
         poll: bool = False,
         listen_dsn: str | None = None,
+        seals: Seals | None = Seals(),  # noqa: B008 - a value that nobody can change
         grace: float = GRACE,
     ) -> None:
         self._app = app
@@ -111,6 +114,8 @@ class Listener:
         self._poll = poll
         self._listen_dsn = listen_dsn
         self._pooled = poll or listen_dsn is not None
+        self._seals = seals
+        self._sealer: LogSealer | None = None
         self._grace = grace
         self._process = Process(f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}")
         self._stopping = asyncio.Event()
@@ -227,6 +232,10 @@ class Listener:
             stack.push_async_callback(self._close_gate, gate)
             self._sessions.append(gate.pid)
             serving.append(gate.serve())
+        if self._seals is not None:
+            self._sealer = LogSealer(self._dsn, self._seals, self._sleep, pooled=self._pooled)
+            stack.push_async_callback(self._sealer.close)
+            serving.append(self._sealer.run())
         servants = [asyncio.create_task(work) for work in serving]
         stack.push_async_callback(_end, servants)
         return reader, servants
@@ -246,11 +255,17 @@ class Listener:
             workers = [group.create_task(self._subscribe(handler, reader)) for handler in self._app.after_handlers]
             guards = [group.create_task(_fail_with(servant)) for servant in servants]
             stopping = group.create_task(_until(self._stopping))
-            ends = {stopping, group.create_task(_all(workers))} if self._drain else {stopping}
+            ends = {stopping, group.create_task(self._drained(workers))} if self._drain else {stopping}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             await self._finish(workers)
-            for task in (*guards, stopping):
+            for task in (*guards, *ends):
                 task.cancel()
+
+    async def _drained(self, workers: Sequence[asyncio.Task[None]]) -> None:
+        """Return once all has been delivered, and then sealed."""
+        await _all(workers)
+        if self._sealer is not None:
+            await self._sealer.drain()
 
     async def _finish(self, workers: Sequence[asyncio.Task[None]]) -> None:
         """Let what is in flight end, and cancel what does not."""

@@ -47,6 +47,8 @@ class Sleep:
         self._found = False
         self._settled = asyncio.Event()
         self._over = False
+        #: How often anybody had a reason to read: as long as it stays the same, nothing was committed.
+        self.stirs = 0
 
     def join(self, who: str) -> None:
         """For a subscription, before it reads for the first time."""
@@ -109,6 +111,7 @@ class Sleep:
 
     async def _have_all_read(self) -> bool:
         """Have everybody read who is not at work; whether any of them found something."""
+        self.stirs += 1
         self._reading, self._found = self._members - self._working, False
         self._again |= self._reading - self._waiting.keys()
         self._settled.clear()

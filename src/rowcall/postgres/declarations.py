@@ -109,7 +109,7 @@ def unwatch(connection: psycopg.Connection[Any], name: str) -> Change:
 
 
 def watches(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
-    """Every watch: table, declared_by, exclude, redact, notify, columns, when, operations, truncate, current."""
+    """Every watch: table, declared_by, exclude, redact, erasable, notify, columns, when, operations, truncate, current."""
     cursor = connection.execute(_QUERIES["watches"])
     assert cursor.description is not None
     names = [column.name for column in cursor.description]

@@ -11,6 +11,7 @@ import psycopg
 from rowcall import resources
 
 _QUERIES = resources.queries("status")
+_SEALS = resources.queries("seals")
 
 #: A backlog is counted so far: a person needs no more, and counting a huge one would take minutes.
 LIMIT = 10_000
@@ -52,6 +53,32 @@ class Log:
     events: int
     size: int
     until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """How far the log is sealed.
+
+    :ivar waiting: events that are not, counted so far as :data:`LIMIT`.
+    :ivar oldest: when the oldest of them was written.
+    :ivar seals: how many seals there are.
+    :ivar sealed_at: when the newest was made.
+    """
+
+    waiting: int
+    oldest: datetime | None
+    seals: int
+    sealed_at: datetime | None
+
+
+def sealing(connection: psycopg.Connection[Any], limit: int = LIMIT) -> Sealing:
+    """What waits to be sealed."""
+    with connection.transaction():
+        connection.execute(_SEALS["planning"])
+        row = connection.execute(_SEALS["unsealed"], {"limit": limit}).fetchone()
+    assert row is not None
+    waiting, oldest, seals, sealed_at = row
+    return Sealing(min(waiting, limit), oldest, seals or 0, sealed_at)
 
 
 def backlogs(connection: psycopg.Connection[Any], limit: int = LIMIT) -> list[Backlog]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from rowcall.postgres.checks import blind_spots, gate, log, roles, schema, settings, subscriptions, tables
+from rowcall.postgres.checks import blind_spots, gate, log, roles, schema, seals, settings, subscriptions, tables
 from rowcall.postgres.checks.finding import Check, Finding, Severity
 
 __all__ = ["Finding", "Severity", "findings"]
@@ -23,6 +23,7 @@ _CHECKS: tuple[Check, ...] = (
     log.partitions_ahead,
     log.anchored,
     log.append_only,
+    seals.log_sealed,
     gate.gate_open,
     subscriptions.subscriptions_read,
     subscriptions.backfills_complete,

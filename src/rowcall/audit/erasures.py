@@ -1,0 +1,154 @@
+"""The records of what was taken out of the log, and what stands there instead."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, Literal
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from rowcall import errors
+from rowcall.audit.canonical import Erased
+from rowcall.audit.reading import QUERIES
+from rowcall.audit.seal import NOTHING_BEFORE, text_of
+
+#: What was done to the events: some values erased, proofs given up with them, or the events dropped.
+Kind = Literal["erase", "forgo", "prune"]
+
+_RANGE = re.compile(r"\[(\d+),(\d+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Places in the log, as a multirange has them."""
+
+    starts: list[int]
+    ends: list[int]
+
+    @classmethod
+    def parse(cls, text: str) -> Ranges:
+        found = [(int(start), int(end)) for start, end in _RANGE.findall(text)]
+        return cls([start for start, _ in found], [end for _, end in found])
+
+    def __contains__(self, seq: int) -> bool:
+        place = bisect_right(self.starts, seq) - 1
+        return place >= 0 and seq < self.ends[place]
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A record of rowcall.erasure, see tables/seal_v1.sql.
+
+    :ivar at: microseconds since 1970.
+    :ivar seqs: the events, as PostgreSQL writes an int8multirange.
+    """
+
+    number: int
+    kind: Kind
+    at: int
+    erased_by: str
+    relation: int | None
+    paths: Sequence[str]
+    seqs: str
+    events: int
+    previous: bytes
+    head: bytes
+
+    def text(self, installation: str) -> bytes:
+        """The bytes that its head is the hash of."""
+        lines = {
+            "installation": installation,
+            "number": self.number,
+            "kind": self.kind,
+            "at": self.at,
+            "by": msgspec.json.encode(self.erased_by).decode(),
+            "relation": self.relation,
+            "paths": msgspec.json.encode(list(self.paths)).decode(),
+            "seqs": self.seqs,
+            "events": self.events,
+            "previous": self.previous.hex(),
+        }
+        return text_of("rowcall-erasure-1", lines)
+
+    def chained(self, installation: str) -> Erasure:
+        """The same with its head."""
+        return replace(self, head=sha256(self.text(installation)).digest())
+
+
+def erasures(connection: psycopg.Connection[Any]) -> list[Erasure]:
+    """All records, oldest first."""
+    return [Erasure(*row) for row in connection.execute(QUERIES["erasures"])]
+
+
+def check_chain(records: Sequence[Erasure], installation: str) -> Iterator[str]:
+    """What is wrong with the chain of records."""
+    head = NOTHING_BEFORE
+    for number, record in enumerate(records, 1):
+        if record.number != number or record.previous != head:
+            yield f"the record of erasure {number} is missing, or was put there afterwards"
+            return
+        if record.chained(installation).head != record.head:
+            yield f"the record of erasure {number} is not as it was written"
+            return
+        head = record.head
+
+
+def erased_between(connection: psycopg.Connection[Any], first: int, last: int) -> dict[int, dict[str, Erased]]:
+    """What stands for erased values, by event and path."""
+    found: dict[int, dict[str, Erased]] = {}
+    for seq, path, erasure, commitment, salt in connection.execute(QUERIES["erased"], {"first": first, "last": last}):
+        found.setdefault(seq, {})[path] = Erased(erasure, commitment, salt)
+    return found
+
+
+def record(
+    connection: psycopg.Connection[Any],
+    kind: Kind,
+    *,
+    relation: int | None,
+    paths: Sequence[str],
+    seqs: str,
+    events: int,
+) -> Erasure:
+    """Write a record, in the caller's transaction, which may then alter these events; nobody seals until its end.
+
+    :param seqs: the events, as PostgreSQL reads an int8multirange.
+    """
+    connection.execute(QUERIES["wait_for_turn"])
+    row = connection.execute(QUERIES["erasure_moment"], {"seqs": seqs}).fetchone()
+    assert row is not None
+    installation, number, previous, by, now, normal = row
+    made = Erasure(
+        number + 1, kind, now, by, relation, sorted(paths), normal, events, previous or NOTHING_BEFORE, b""
+    ).chained(installation)
+    values = {name: getattr(made, name) for name in Erasure.__slots__}
+    connection.execute(QUERIES["insert_erasure"], values | {"paths": list(made.paths)})
+    return made
+
+
+def record_prune(connection: psycopg.Connection[Any], partition: str) -> Erasure | None:
+    """Write down that a partition of the log is about to be dropped, in the transaction that does so.
+
+    Its leaves stay, so that the seals hold, and so do proofs of its events. None where there are no seals, and nothing to write.
+
+    :param partition: its name in schema ``rowcall``.
+    :raises UsageError: if it has an event that is not sealed, of which nothing would remain.
+    """
+    connection.execute(QUERIES["wait_for_turn"])
+    query = sql.SQL(QUERIES["partition"]).format(partition=sql.Identifier("rowcall", partition))
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    seqs, events, unsealed, seals = row
+    if not seals or not events:
+        return None
+    if unsealed:
+        raise errors.UsageError(
+            f"{unsealed:,} events of {partition} are not sealed yet: let rowcall listen run, which seals them, then prune again."
+        )
+    return record(connection, "prune", relation=None, paths=[], seqs=seqs, events=events)
