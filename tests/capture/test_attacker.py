@@ -572,11 +572,17 @@ def test_everything_but_the_amendment_pins_its_search_path(everything: Place) ->
         if not any("search_path=" in part for part in config or [])
     }
     assert {
-        name for name in loose if not name.startswith(("rowcall.gate_", "rowcall.guard_", "rowcall.make_rule"))
+        name
+        for name in loose
+        if not name.startswith(("rowcall.gate_", "rowcall.guard_", "rowcall.make_rule", "rowcall.make_guard"))
     } == {
         "rowcall.amend_v1()",
         # Inlined into what the listener asks, by its own login.
         "rowcall.lane_v1(integer,jsonb)",
+        "rowcall.in_lanes_v1(integer,jsonb,jsonb,integer[])",
+        "rowcall.at_home_v1(integer,jsonb,smallint[])",
+        "rowcall.of_backfill_v1(rowcall.operation,jsonb)",
+        "rowcall.in_stage_v1(rowcall.stage,integer,pg_snapshot,pg_snapshot,bigint,bigint,bigint,xid8,rowcall.operation,jsonb)",
     }
 
 
@@ -597,7 +603,13 @@ def test_our_roles_can_do_what_they_must_and_nothing_else(everything: Place, rol
                 "moving": "delete insert select",
                 "secret": "select",
             },
-            "rowcall_gate": {"request": "delete insert select update", "rejection": "insert", "secret": "select"},
+            "rowcall_gate": {
+                "request": "delete insert select update",
+                "request_id": "usage",
+                "rejection": "insert select",
+                "rejection_tally": "insert select",
+                "secret": "select",
+            },
         }[role]
     )
     assert everything.rows(

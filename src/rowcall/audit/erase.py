@@ -11,8 +11,6 @@ import psycopg
 
 from rowcall import errors, resources
 from rowcall.audit import erasures, history, reading
-from rowcall.audit.keys import key_json
-from rowcall.audit.keys import relation as relation_of
 from rowcall.audit.canonical import (
     IMAGES,
     NOTHING_ERASED,
@@ -26,6 +24,8 @@ from rowcall.audit.canonical import (
 )
 from rowcall.audit.catalog import Catalog
 from rowcall.audit.erasures import Erasure
+from rowcall.audit.keys import key_json
+from rowcall.audit.keys import relation as relation_of
 
 _QUERIES = resources.queries("erasure")
 _SEALS = resources.queries("seals")

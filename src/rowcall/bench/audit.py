@@ -66,14 +66,14 @@ class AuditBench:
 
     def _seal(self, connection: psycopg.Connection[Any]) -> None:
         """Seal the whole log, and verify it: events a second."""
-        for name, work in (
-            ("sealing", lambda: seal_pending(connection)),
-            ("verifying", lambda: verify(connection).events),
-        ):
-            self._report(name)
-            started = time.perf_counter()
-            events = work()
-            self.results.add(f"{name}, events/s", "rowcall", events / (time.perf_counter() - started))
+        self._time("sealing", lambda: seal_pending(connection))
+        self._time("verifying", lambda: verify(connection).events)
+
+    def _time(self, name: str, work: Callable[[], int]) -> None:
+        self._report(name)
+        started = time.perf_counter()
+        events = work()
+        self.results.add(f"{name}, events/s", "rowcall", events / (time.perf_counter() - started))
 
     def _fill(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute(_PIECES["table"])
