@@ -15,6 +15,8 @@ import pytest
 from psycopg import errors as pg
 
 from rowcall import Event, Reject, Rowcall
+from rowcall.errors import Stuck
+from rowcall.gate import server
 from rowcall.gate.line import Answer, Line
 from rowcall.gate.tickets import Tickets
 from tests.conftest import Connect
@@ -183,6 +185,41 @@ def test_a_handler_whose_own_future_is_cancelled_is_a_failing_handler(
         with pytest.raises(pg.CheckViolation, match="something it awaited was cancelled"):
             writer.execute("insert into users values (1, 'x')")
         assert time.monotonic() - started < LONG / 2
+
+
+def test_a_listener_whose_threads_never_return_starts_anew(
+    dsn: str, database: Database, writer: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_THREADS", 2)
+    monkeypatch.setattr(server, "OVERDUE", 0.1)
+    app = Rowcall()
+    enough = threading.Event()
+
+    @app.before("users", timeout=0.25)
+    def never(event: Event) -> None:
+        enough.wait(LONG)
+
+    sync(app, dsn)
+
+    def is_late(key: int) -> bool:
+        try:
+            writer.execute("insert into users values (%s, 'x')", (key,))
+        except pg.CheckViolation as error:
+            return "did not answer" in str(error)
+        return False
+
+    def listen() -> None:
+        # The program becomes a new process.
+        with pytest.raises(Stuck, match="have all 2 threads"), listening(app, dsn):
+            for key in (1, 2):
+                eventually(partial(is_late, key))
+            gates = "select count(*) from pg_stat_activity where application_name = 'rowcall gate' and datname = current_database()"
+            eventually(lambda: one(database, gates) == 0)
+
+    try:
+        listen()
+    finally:
+        enough.set()
 
 
 def test_a_listener_of_a_database_with_its_own_ideas_of_transactions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from rowcall import resources
+from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event, Operation
 from rowcall.gate.line import Answer, Line
@@ -34,6 +35,8 @@ SWEEP = 30.0
 PATIENCE = 5.0
 #: Sync handlers that run at a time; those beyond wait, up to their writers' deadlines.
 MOST_THREADS = 64
+#: Seconds beyond the longest timeout after which a call is not expected to return any more.
+OVERDUE = 30.0
 #: Before the writer's deadline a handler is cut, so that the writer still hears which one was too slow: by so many seconds at
 #: most, or this share of the time that is left.
 MARGIN = 0.02
@@ -98,18 +101,25 @@ _BODY = msgspec.json.Decoder(Body)
 class Threads(ThreadPoolExecutor):
     """Where sync handlers run; one that never returns keeps its thread.
 
-    :ivar running: what has not returned.
+    :ivar running: what has not returned, and since when by the clock of event loops.
     """
 
     def __init__(self) -> None:
         super().__init__(MOST_THREADS, thread_name_prefix="rowcall-gate")
-        self.running: set[Future[Any]] = set()
+        self.running: dict[Future[Any], float] = {}
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future = super().submit(function, *args, **kwargs)
-        self.running.add(future)
-        future.add_done_callback(self.running.discard)
+        self.running[future] = time.monotonic()
+        future.add_done_callback(self._returned)
         return future
+
+    def _returned(self, future: Future[Any]) -> None:
+        self.running.pop(future, None)
+
+    def are_stuck(self, since: float) -> bool:
+        """Whether every thread is taken by what began before that."""
+        return sum(began < since for began in list(self.running.values())) >= MOST_THREADS
 
 
 class GateServer:
@@ -130,6 +140,7 @@ class GateServer:
         self._known = b"{}"
         self._reader = reader
         self._threads = Threads()
+        self._overdue = OVERDUE + max(handler.timeout for handlers in guarded.values() for handler in handlers)
         self._tickets = Tickets()
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._verdicts: list[Given] = []
@@ -183,6 +194,7 @@ class GateServer:
         """Answer requests until cancelled.
 
         :raises psycopg.Error: when the connection is lost.
+        :raises Stuck: when sync handlers that do not return have taken all threads.
         """
         loop = asyncio.get_running_loop()
         swept = 0.0
@@ -190,6 +202,11 @@ class GateServer:
             if loop.time() - swept > SWEEP:
                 await self._reader.fetch(_QUERIES["sweep"], {})
                 swept = loop.time()
+            if self._threads.are_stuck(time.monotonic() - self._overdue):
+                raise errors.Stuck(
+                    f"Before-handlers that do not return have all {MOST_THREADS} threads and cannot be stopped, but with"
+                    " their process."
+                )
             self._tidy = True
             self._heard()
             await asyncio.wait({self._line.broken}, timeout=BACKSTOP)
