@@ -151,8 +151,9 @@ begin
       'id', q.id, 'ticket', q.ticket, 'turn', q.turn, 'seconds', extract(epoch from q.expires_at - clock_timestamp()),
       'since', (select max(l.since) from rowcall.layout as l where l.relation = q.relation),
       'relation', q.relation, 'handlers', q.handlers, 'body', q.body::text))
-      filter (where q.handlers <@ (known -> q.relation::text)
-        and (q.ticket = any (tickets) or pg_try_advisory_lock(q.ticket | 2))))
+      -- In this order: who cannot answer a request must not take it from who can, and an AND would go on after a null.
+      filter (where case when q.handlers <@ (known -> q.relation::text)
+        then q.ticket = any (tickets) or pg_try_advisory_lock(q.ticket | 2) end))
     into asked
     from rowcall.request as q
     where q.verdict is null and q.expires_at > clock_timestamp() and q.id <> all (busy);

@@ -140,6 +140,28 @@ def test_a_lock_on_the_requests_holds_nobody_up_for_longer_than_the_deadline(
     assert 1 < outcomes[0] < 1.5 + MARGIN
 
 
+def test_a_listener_leaves_the_requests_of_other_apps_alone(
+    dsn: str, database: Database, writer: Database, connect: Connect
+) -> None:
+    database.execute("create table orders (id int primary key, name text)")
+    one_app, other_app = guarding(timeout=LONG), Rowcall()
+    other_app.before("orders", name="check_order", timeout=LONG)(lambda event: {"name": "asked"})
+    sync(one_app, dsn, "one")
+    sync(other_app, dsn, "other")
+    started = time.monotonic()
+    waiting = threading.Thread(target=writer.execute, args=("insert into orders values (1, 'x')",))
+    with listening(one_app, dsn):
+        connect(autocommit=True).execute("insert into users values (1, 'x')")
+        waiting.start()
+        eventually(lambda: one(database, WAITING) == 1)
+        # It hears of this one later than of the other.
+        connect(autocommit=True).execute("insert into users values (2, 'x')")
+        with listening(other_app, dsn):
+            waiting.join(LONG)
+    assert time.monotonic() - started < LONG * 0.8
+    assert one(database, "select name from orders") == "asked"
+
+
 def test_a_listener_stops_however_much_is_asked(dsn: str, database: Database, connect: Connect) -> None:
     app = Rowcall()
 
