@@ -49,7 +49,8 @@ def test_a_sleeper_is_woken_long_before_its_backstop(dsn: str, database: Databas
             database.execute("insert into users values (%s, 'x', 1)", (key,))
             assert woken.wait(SOON)
             assert time.monotonic() - written < SOON
-            assert rings(ears) == 1
+            # The same ring may get here later than there.
+            eventually(lambda: rings(ears) == 1)
             woken.clear()
 
 
