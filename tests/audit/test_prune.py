@@ -11,8 +11,11 @@ import psycopg
 import pytest
 
 from rowcall import Rowcall, errors
-from rowcall.audit import archive, check, prune
+from rowcall.audit import archive, prune, verify
+from rowcall.audit.check import Difference
+from rowcall.audit.check import check as check_table
 from rowcall.postgres import connection as connections
+from tests.audit.sealed import check, seal, tamper
 from tests.command import fine, refused, rowcall
 from tests.conftest import Connect
 from tests.listeners import drain, sync
@@ -64,9 +67,9 @@ def events(database: Database) -> list[Any]:
     return database.execute("select seq, operation::text, key, new::text from rowcall.event order by seq").fetchall()
 
 
-def differences(dsn: str) -> list[check.Difference]:
+def differences(dsn: str) -> list[Difference]:
     with connections.connect(dsn) as connection:
-        return [one for table in ("t", "bag") for one in check.check(connection, table)]
+        return [one for table in ("t", "bag") for one in check_table(connection, table)]
 
 
 def test_what_is_old_goes_and_what_it_says_of_rows_stays(dsn: str, old: Database, tmp_path: Path) -> None:
@@ -156,15 +159,99 @@ def test_what_somebody_needs_stays(dsn: str, old: Database) -> None:
 
 
 def test_what_is_not_sealed_stays(dsn: str, old: Database) -> None:
-    old.execute(
-        "create table if not exists rowcall.seal (number bigint, upper pg_snapshot, after_seq bigint, complete boolean, last_seq bigint)"
-    )
-    if old.execute("select count(*) from information_schema.columns where table_name = 'seal'").fetchone() != (5,):
-        pytest.skip("the sealer's own tests say more")
-    old.execute("insert into rowcall.seal values (1, '3:3:', 0, true, 0)")
+    assert seal(old)
+    old.execute("insert into t values (7, 'late')")
+    age(old, "new ->> 'v' = 'late'", 3)
     assert "not sealed yet" in refused(1, "prune", *_KEEP, "--yes", "--dsn", dsn)
-    old.execute("insert into rowcall.seal values (2, pg_current_snapshot(), 0, true, 0)")
+    seal(old)
     fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+
+
+def test_seals_hold(dsn: str, old: Database, tmp_path: Path) -> None:
+    before = len(events(old))
+    seal(old)
+    fine("prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    report = verify.verify(old)
+    # All but those that stay as they are: 1, 2, 40, 6, two of now, x of the bag; in its place z.
+    verbatim = len(events(old)) - 1
+    assert (report.findings, report.pruned) == ([], before - verbatim)
+    seal(old)
+    assert check(old) == []
+    said = fine("audit", "verify", "--format", "table", "--dsn", dsn).out
+    assert f"{before - verbatim} dropped by retention" in said
+    assert differences(dsn) == []
+
+
+def test_a_second_prune_of_sealed_events(dsn: str, old: Database, tmp_path: Path) -> None:
+    seal(old)
+    fine("prune", "--keep", "100 days", "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    assert check(old) == []
+    fine("prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    seal(old)
+    assert check(old) == []
+    old.execute("delete from t; delete from bag")
+    age(old, "at > now() - interval '1 day'", 2)
+    seal(old)
+    fine("prune", "--keep", "15 days", "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    assert check(old) == []
+    assert events(old) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("delete from rowcall.event where seq = (select max(seq) from rowcall.event)", "missing"),
+        ("delete from rowcall.event where key = '{\"id\": 6}'", "missing"),
+        ("""update rowcall.event set new = '{"id": 6, "v": "false"}' where key = '{"id": 6}'""", "altered"),
+        ("""update rowcall.event set new = '{"v": "w"}', key = '{"v": "w"}' where operation = 'snapshot'""", "altered"),
+        ("delete from rowcall.event where operation = 'snapshot'", "altered"),
+        ("update rowcall.event set seq = 2 where key = '{\"id\": 6}'", "missing"),
+    ],
+)
+def test_what_stays_is_verified(dsn: str, old: Database, statement: str, found: str) -> None:
+    seal(old)
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+    assert check(old) == []
+    tamper(old, statement)
+    assert found in {kind for kind, _, _ in check(old)}
+
+
+def test_verifying_waits_for_the_end(dsn: str, old: Database) -> None:
+    seal(old)
+    asked: list[str] = []
+
+    def ask(name: str) -> None:
+        if name == "detached":
+            asked.append(refused(1, "audit", "verify", "--dsn", dsn))
+
+    with connections.connect(dsn) as connection:
+        prune.prune(connection, prune.candidates(connection, "45 days"), None, step=ask)
+    assert asked
+    assert "under way" in asked[0]
+    assert check(old) == []
+
+
+def test_a_baseline_stays_balanced(dsn: str, old: Database) -> None:
+    old.execute("create table heap (v text); insert into heap values ('x'), ('x'), ('y')")
+    fine("watch", "heap", "--dsn", dsn)
+    old.execute("delete from heap where ctid = '(0,1)'")
+    old.execute("update heap set v = 'z' where v = 'y'")
+    age(old, "at > now() - interval '1 day'", 3)
+    fine("watch", "heap", "--baseline", "--dsn", dsn)
+    seal(old)
+    with connections.connect(dsn) as connection:
+        assert list(check_table(connection, "heap")) == []
+    assert heap(dsn) == ["x", "z"]
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+    with connections.connect(dsn) as connection:
+        assert list(check_table(connection, "heap")) == []
+    assert heap(dsn) == ["x", "z"]
+    assert check(old) == []
+
+
+def heap(dsn: str) -> list[str]:
+    lines = fine("audit", "as-of", "heap", "--at", "infinity", "--format", "jsonl", "--dsn", dsn).lines
+    return sorted(line["row"]["v"] for line in lines)
 
 
 def test_no_writer_waits(dsn: str, old: Database, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

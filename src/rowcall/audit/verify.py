@@ -16,6 +16,7 @@ from rowcall.audit import anchor_file, erasures, merkle, reading, seal
 from rowcall.audit.canonical import NOTHING_ERASED, SALT, WHOLE, Erasures, Row, canonical
 from rowcall.audit.catalog import Catalog
 from rowcall.audit.erasures import Erasure, Ranges
+from rowcall.audit.prune import check_whole
 from rowcall.audit.reading import QUERIES
 from rowcall.audit.seal import NOTHING_BEFORE, Seal
 from rowcall.audit.signing import Verifier
@@ -89,10 +90,12 @@ def verify(
     :param first: the first seal to look at, ``last``: the last one.
     :param progress: called now and then with the events that are done and those there are.
     :raises UsageError: if there is no such seal, or the anchor is none.
+    :raises HeldBack: while rowcall prune is under way.
     """
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
         connection.execute(QUERIES["planning"])
+        check_whole(connection)
         return _Verification(connection, public_keys, anchor, progress).run(first, last)
 
 
@@ -119,6 +122,7 @@ class _Verification:
         self._pruned = [
             ranges for ranges, record in zip(self._ranges, self._records, strict=True) if record.kind == "prune"
         ]
+        self._stand_ins: dict[int, bytes] = {}
         # The highest seq of the windows that are finished, and of the one that is read: events of later transactions come after.
         self._reached = self._reaching = 0
         self._clock = 0
@@ -297,14 +301,16 @@ class _Verification:
         for row in odd:
             index = leaves.position[row.seq]
             what = self._describe(row)
-            if leaves.found[index]:
+            if not leaves.found[index] and row.seq not in self._stand_ins and self._is_pruned(row.seq):
+                self._stand_ins[row.seq] = erasures.stand_in_leaf(row, self._catalog)
+            elif leaves.found[index] or row.seq in self._stand_ins:
                 said[row.seq] = "added", f"A second event {row.seq} was put into the log: {what}."
             else:
                 said[row.seq] = (
                     "altered",
                     f"Event {row.seq} was altered since it was sealed at {current.at:%F %T} UTC: {what}.",
                 )
-        for row in odd[:_PAIRS]:
+        for row in [row for row in odd if row.seq in said][:_PAIRS]:
             other = leaves.place_of(row)
             if other is not None:
                 said[row.seq] = (
@@ -314,7 +320,7 @@ class _Verification:
         for seq, index in leaves.position.items():
             if leaves.found[index] or seq in said:
                 continue
-            if any(seq in ranges for ranges in self._pruned):
+            if self._is_pruned(seq):
                 self._report.pruned += 1
             else:
                 said[seq] = (
@@ -324,6 +330,24 @@ class _Verification:
         for seq in sorted(said):
             kind, sentence = said[seq]
             find(kind, number, seq, sentence)
+
+    def _is_pruned(self, seq: int) -> bool:
+        """Whether retention dropped an event, on record. Something may stand for it."""
+        return any(seq in ranges for ranges in self._pruned)
+
+    def _check_stand_ins(self) -> None:
+        """Whether what stands for dropped events is what the newest prune left."""
+        newest = next((record for record in reversed(self._records) if record.kind == "prune"), None)
+        paths = newest.paths if newest is not None else []
+        kept = [erasures.STAND_INS + erasures.stand_in_root(self._stand_ins).hex()] if self._stand_ins else []
+        if list(paths) == kept:
+            return
+        forgone = [ranges for ranges, one in zip(self._ranges, self._records, strict=True) if one.kind == "forgo"]
+        if any(seq in ranges for ranges in forgone for seq in self._stand_ins):
+            self._report.unproven.append("The rows that stand for dropped events: something of them was erased since.")
+            return
+        said = "What stands for dropped events of tables without a key was altered: it is not what rowcall prune left."
+        self._report.find("altered", None, None, said)
 
     def _describe(self, row: Row) -> str:
         """An event in short."""
@@ -352,6 +376,8 @@ class _Verification:
         self._check_unaccounted(newest)
         if last is not None:
             return
+        if first == 1:
+            self._check_stand_ins()
         for number in sorted(number for number in anchored if number > newest.number):
             said = f"Seal {number} was anchored and is gone: the log was cut off after seal {newest.number}."
             self._report.find("anchor", number, None, said)
