@@ -179,6 +179,12 @@ select {rendering}
 from rowcall.event as e {parts}
 where e.seq between %(first)s and %(last)s;
 
+-- name: archived
+-- The same of what rowcall.audit.archives has put beside the log, and the number of the file.
+select {rendering}, e.file
+from pg_temp.rowcall_archived as e {parts}
+where e.seq between %(first)s and %(last)s;
+
 -- name: erased
 select seq, path, erasure, commitment, salt from rowcall.erased where seq between %(first)s and %(last)s;
 

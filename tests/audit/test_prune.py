@@ -1,12 +1,15 @@
 """Retention takes out whole partitions, archived, when nobody needs them, and can be killed at any step."""
 
+import gzip
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -275,6 +278,7 @@ def test_no_writer_waits(dsn: str, old: Database, connect: Connect, monkeypatch:
 
 _KILLED = """
 import os, sys
+from hashlib import sha256
 from pathlib import Path
 from rowcall.audit import prune
 from rowcall.postgres import connection
@@ -353,3 +357,93 @@ def test_a_damaged_archive(dsn: str, old: Database, tmp_path: Path, monkeypatch:
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(errors.DamagedArchive, match="cannot be read"):
         archive.check(path, manifest)
+
+
+def lines(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes())
+
+
+def rewrite(directory: Path, change: Callable[[bytes], bytes], *, skilfully: bool) -> None:
+    """Change the archived file with the first events, with its manifest or without."""
+    path, manifest = next(one for one in archive.archived(directory) if one[1].events)
+    text = change(lines(path))
+    path.write_bytes(gzip.compress(text))
+    if skilfully:
+        said = replace(manifest, sha256=sha256(text).hexdigest(), events=text.count(b"\n"))
+        path.with_suffix("").with_suffix(".json").write_bytes(msgspec.json.encode(said))
+
+
+def archived_findings(database: Database, directory: Path) -> set[tuple[str, int | None]]:
+    return {(one.kind, one.seq) for one in verify.verify(database, archive=directory).findings}
+
+
+@pytest.fixture
+def pruned(dsn: str, old: Database, tmp_path: Path) -> Database:
+    """A sealed log after two prunes, its archive in ``tmp_path / "archive"``."""
+    seal(old)
+    for keep in ("100 days", "45 days"):
+        fine("prune", "--keep", keep, "--archive", str(tmp_path / "archive"), "--yes", "--dsn", dsn)
+    seal(old)
+    return old
+
+
+def test_archives_are_verified(dsn: str, pruned: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    report = verify.verify(pruned, archive=directory)
+    assert report.findings == []
+    assert report.archived == report.pruned > 0
+    said = fine("audit", "verify", "--archive", str(directory), "--format", "table", "--dsn", dsn).out
+    assert f"{report.pruned} of them archived as they were" in said
+    assert "--archive DIR verifies it" in fine("audit", "verify", "--format", "table", "--dsn", dsn).out
+    assert "There is no directory" in refused(2, "audit", "verify", "--archive", str(tmp_path / "no"), "--dsn", dsn)
+    assert verify.verify(pruned, archive=directory, first=1, last=1).findings == []
+
+
+def test_a_changed_archive_is_found(dsn: str, pruned: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    path, manifest = next(one for one in archive.archived(directory) if one[1].events)
+    kept = path.read_bytes()
+    rewrite(directory, lambda text: text.replace(b'"v":"a"', b'"v":"o"', 1), skilfully=False)
+    found = verify.verify(pruned, archive=directory).findings
+    assert [one.kind for one in found] == ["archive", "altered"]
+    assert all(path.name in one.finding for one in found)
+    path.write_bytes(kept)
+    rewrite(directory, lambda text: text.replace(b'"v":"a"', b'"v":"o"', 1), skilfully=True)
+    assert archived_findings(pruned, directory) == {("archive", None), ("altered", manifest.first_seq)}
+    told = rowcall("audit", "verify", "--archive", str(directory), "--dsn", dsn)
+    assert (told.code, path.name in told.out) == (1, True)
+
+
+def test_archived_events_that_are_missing_or_put_there(pruned: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    _, manifest = next(one for one in archive.archived(directory) if one[1].events)
+
+    def exchange(text: bytes) -> bytes:
+        first, _, rest = text.partition(b"\n")
+        return rest + b"999" + first[first.index(b"\t") :] + b"\n"
+
+    rewrite(directory, exchange, skilfully=True)
+    found = archived_findings(pruned, directory)
+    assert found == {("archive", None), ("missing", manifest.first_seq), ("added", 999)}
+
+
+def test_an_archive_that_cannot_be_read(pruned: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    path, _ = next(one for one in archive.archived(directory) if one[1].events)
+    kept = path.read_bytes()
+    rewrite(directory, lambda text: text.replace(b"{", b"<"), skilfully=True)
+    assert {kind for kind, _ in archived_findings(pruned, directory)} == {"archive"}
+    path.write_bytes(kept[:40])
+    assert {kind for kind, _ in archived_findings(pruned, directory)} == {"archive"}
+    path.unlink()
+    path.with_suffix("").with_suffix(".json").unlink()
+    [one] = verify.verify(pruned, archive=directory).findings
+    assert (one.kind, path.name in one.finding) == ("archive", True)
+
+
+def test_what_was_never_archived_is_not_proven(dsn: str, old: Database, tmp_path: Path) -> None:
+    seal(old)
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+    report = verify.verify(old, archive=tmp_path)
+    assert report.findings == []
+    assert any("they are in no archive" in sentence for sentence in report.unproven)
