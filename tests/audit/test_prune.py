@@ -447,3 +447,61 @@ def test_what_was_never_archived_is_not_proven(dsn: str, old: Database, tmp_path
     report = verify.verify(old, archive=tmp_path)
     assert report.findings == []
     assert any("they are in no archive" in sentence for sentence in report.unproven)
+
+
+def test_questions_of_the_time_before(dsn: str, old: Database, tmp_path: Path) -> None:
+    [(before, snapshot)] = old.execute(
+        "select (min(at) + interval '1 hour')::text, min(xid)::text from rowcall.event"
+    ).fetchall()
+    early = f"{snapshot}:{snapshot}:"
+    whole = fine("audit", "as-of", "t", "--at", before, "--dsn", dsn)
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+    now = ("--snapshot", str(old.execute("select pg_current_snapshot()").fetchall()[0][0]))
+    for moment in (("--at", before), ("--snapshot", early)):
+        said = rowcall("audit", "as-of", "t", *moment, "--dsn", dsn)
+        assert "The log begins at" in said.err
+        assert all(line in whole.lines for line in said.lines)
+        said = rowcall("audit", "as-of", "t", "3", *moment, "--dsn", dsn)
+        assert (said.code, "does not say whether public.t" in said.err) == (1, True)
+    for moment in (("--at", "now"), now):
+        assert "The log begins" not in fine("audit", "as-of", "t", *moment, "--dsn", dsn).err
+    assert "compare moments from then on" in refused(1, "audit", "diff", "t", "--from", before, "--dsn", dsn)
+    arguments = ("--from-snapshot", early, "--to-snapshot", now[1])
+    assert "compare moments from then on" in refused(1, "audit", "diff", "t", *arguments, "--dsn", dsn)
+    assert len(fine("audit", "diff", "t", "--from", "now", "--dsn", dsn).lines) == 0
+    told = rowcall("audit", "row", "t", "1", "--dsn", dsn)
+    assert (len(told.lines), "The log begins at" in told.err) == (1, True)
+    origins = {line["column"]: line["seq"] for line in fine("audit", "blame", "t", "1", "--dsn", dsn).lines}
+    assert origins["id"] is None
+    assert origins["v"] is not None
+
+
+_QUESTIONS = [("as-of", "t", "--at", "now"), ("diff", "t", "--from", "now"), ("row", "t", "1"), ("blame", "t", "1")]
+
+
+def test_no_question_is_answered_while_a_part_is_away(dsn: str, old: Database) -> None:
+    asked: list[str] = []
+
+    def ask(name: str) -> None:
+        if name == "detached":
+            asked.extend(refused(1, "audit", *question, "--dsn", dsn) for question in _QUESTIONS)
+
+    with connections.connect(dsn) as connection:
+        prune.prune(connection, prune.candidates(connection, "45 days"), None, step=ask)
+    assert len(asked) >= 4
+    assert all("under way" in told for told in asked)
+
+
+def test_a_bag_as_of_after_its_baseline(dsn: str, database: Database) -> None:
+    database.execute("create table heap (v text); insert into heap values ('x'), ('x'), ('x'), ('y')")
+    fine("watch", "heap", "--dsn", dsn)
+    database.execute(
+        "delete from heap where ctid = '(0,1)'; insert into heap values ('z'); update heap set v = 'w' where v = 'y'"
+    )
+    assert "before it was watched" in rowcall("audit", "as-of", "heap", "--at", "infinity", "--dsn", dsn).err
+    fine("watch", "heap", "--baseline", "--dsn", dsn)
+    moment = str(database.execute("select clock_timestamp()").fetchall()[0][0])
+    database.execute("delete from heap where v = 'w'; insert into heap values ('x')")
+    for at, rows in ((moment, ["w", "x", "x", "z"]), ("infinity", ["x", "x", "x", "z"])):
+        said = fine("audit", "as-of", "heap", "--at", at, "--format", "jsonl", "--dsn", dsn)
+        assert (sorted(line["row"]["v"] for line in said.lines), said.err) == (rows, "")

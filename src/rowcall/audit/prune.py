@@ -15,6 +15,7 @@ from psycopg import sql
 
 from rowcall import errors, resources
 from rowcall.audit import archive
+from rowcall.audit.connection import ask
 from rowcall.audit.erasures import record_prune
 from rowcall.postgres.checks.finding import counted, word
 
@@ -57,7 +58,7 @@ class Pruned:
 
 def begins_at(connection: psycopg.Connection[Any]) -> datetime | None:
     """Where the log begins; before it, it has of each row its last event only. None if it was never pruned."""
-    [moment] = _one(connection, "begins_at")
+    [(moment,)] = ask(connection, _QUERIES["begins_at"])
     return moment if isinstance(moment, datetime) else None
 
 
@@ -66,7 +67,8 @@ def check_whole(connection: psycopg.Connection[Any]) -> None:
 
     :raises HeldBack: if one is: whoever asks now is not told all.
     """
-    if _one(connection, "is_absent")[0]:
+    [(absent,)] = ask(connection, _QUERIES["is_absent"])
+    if absent:
         raise errors.HeldBack(
             "rowcall prune is under way, and a part of the log is out of reach until its end: ask again then. If it was interrupted,"
             " run it again."
