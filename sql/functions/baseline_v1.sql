@@ -14,8 +14,19 @@ as $$
   select relation_id, nextval('rowcall.event_seq'), max(l.since) from rowcall.layout as l where l.relation = relation_id
   on conflict (relation) do update
     set since = excluded.since, layout = excluded.layout, position = null, read = false, left_out = '{}', done = false, events = 0,
-      begun_at = clock_timestamp()
+      begun_at = clock_timestamp(), ended_seq = null, ended_xid = null, ended_at = null
     where b.done and again or not b.done and b.layout <> excluded.layout
+$$;
+
+-- Notes where and when a baseline was done, once it is.
+-- Called by: baseline_chunk_v1, baseline_bag_v1.
+create function rowcall.end_baseline_v1(relation_id integer) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  update rowcall.baseline
+  set ended_seq = nextval('rowcall.event_seq'), ended_xid = pg_current_xact_id(), ended_at = clock_timestamp()
+  where relation = relation_id and done and ended_at is null
 $$;
 
 -- The CTE "spoken_of": the rows of which events since a place in the log say how they are.
@@ -128,6 +139,7 @@ begin
     update rowcall.baseline as b
       set events = b.events + v_rows.events, left_out = coalesce(v_rows.left_out, '{}'), done = v_rows.left_out is null
       where b.relation = relation_id;
+    perform rowcall.end_baseline_v1(relation_id);
     return 0;
   end if;
   execute format($statement$
@@ -161,6 +173,7 @@ begin
       left_out = b.left_out || coalesce(v_rows.left_out, '{}'),
       done = v_chunk.rows < many and cardinality(b.left_out || coalesce(v_rows.left_out, '{}')) = 0
     where b.relation = relation_id;
+  perform rowcall.end_baseline_v1(relation_id);
   return v_chunk.rows;
 end $$;
 
@@ -202,5 +215,6 @@ begin
     rowcall.balance_v1((baseline).relation), key, image, source, (baseline).relation);
   get diagnostics v_events = row_count;
   update rowcall.baseline as b set read = true, done = true, events = v_events where b.relation = (baseline).relation;
+  perform rowcall.end_baseline_v1((baseline).relation);
   return v_events;
 end $$;

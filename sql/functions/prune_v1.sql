@@ -23,7 +23,8 @@ $$;
 
 -- Makes rowcall.event_kept, the log's next first partition: of all that these tables hold, the last event of each row that was
 -- there at their end, as it is, so that the log still answers how a row was after that. Of a table without a key nothing tells rows
--- apart, so of each as many as there were, as snapshot events in the place of those that brought them. Says how many.
+-- apart, so of each as many as there were; and as many that went as the log does not know to have come, which a baseline has counted.
+-- An update that did half of that has a stand-in in its place: a snapshot of what came, or a delete of what went. Says how many there are.
 -- Called by: rowcall prune, before it takes the tables out. Cost: reads them twice.
 create function rowcall.keep_rows_v1(tables text[]) returns bigint
 language plpgsql
@@ -73,22 +74,40 @@ begin
         where w.seq = l.went and rowcall.old_image_v1(w.old, w.new) is distinct from e.new::jsonb)
     ) as e$statement$, v_columns);
   get diagnostics v_keyed = row_count;
-  insert into rowcall.event_kept (seq, xid, at, relation, operation, key, new, actor, context, db_user, db_role, application_name)
-  select f.seq, f.xid, f.at, f.relation, 'snapshot', f.image, f.image::text::json, f.actor, f.context, f.db_user, f.db_role,
-    f.application_name
-  from (
-    select e.*, c.image, sum(c.came) over (partition by e.relation, c.image) as n,
-      row_number() over (partition by e.relation, c.image, c.came order by e.seq desc) as place, c.came
-    from pg_temp.rowcall_leaving as e
-    cross join lateral (
-      select e.key, case when e.operation in ('insert', 'snapshot') then 1 else -1 end
-      union all
-      select e.new::jsonb, 1 where e.operation = 'update'
-    ) as c (image, came)
-    where not e.keyed
-  ) as f
-  where f.came = 1 and f.place <= f.n;
-  get diagnostics v_bags = row_count;
+  execute format($statement$
+    with facts as (
+      select e.relation, e.seq, c.image, c.came
+      from pg_temp.rowcall_leaving as e
+      cross join lateral (
+        select e.key, case when e.operation in ('insert', 'snapshot') then 1 else -1 end
+        union all
+        select e.new::jsonb, 1 where e.operation = 'update'
+      ) as c (image, came)
+      where not e.keyed
+    ), counted as (
+      select seq, came, sum(came) over (partition by relation, image) as n,
+        row_number() over (partition by relation, image, came order by seq desc) as place
+      from facts
+    ), chosen as (
+      select seq, bool_or(came = 1) as comes, bool_or(came = -1) as goes
+      from counted where sign(n) = came and place <= abs(n) group by seq
+    ), whole as (
+      insert into rowcall.event_kept (%1$s)
+      select %1$s from (
+        select e.* from chosen as c join pg_temp.rowcall_leaving as e on e.seq = c.seq
+        where e.operation <> 'update' or c.comes and c.goes
+      ) as e
+      returning 1
+    ), stand_ins as (
+      insert into rowcall.event_kept (seq, xid, at, relation, operation, key, old, new, actor, context, db_user, db_role, application_name)
+      select e.seq, e.xid, e.at, e.relation, (case when c.comes then 'snapshot' else 'delete' end)::rowcall.operation,
+        case when c.comes then e.new::jsonb else e.key end, case when c.goes then e.key::text::json end,
+        case when c.comes then e.new::jsonb::text::json end, e.actor, e.context, e.db_user, e.db_role, e.application_name
+      from chosen as c join pg_temp.rowcall_leaving as e on e.seq = c.seq
+      where e.operation = 'update' and c.comes <> c.goes
+      returning 1
+    )
+    select (select count(*) from whole) + (select count(*) from stand_ins)$statement$, v_columns) into v_bags;
   drop view pg_temp.rowcall_leaving;
   return v_keyed + v_bags;
 end $$;
@@ -96,7 +115,7 @@ end $$;
 -- Puts what is kept in the place of the tables that were taken out, and drops them: all at once. Refuses where one of them has another
 -- number of events than was archived: a transaction that began long ago has committed since.
 -- Waits for no lock longer than a moment: it fails, and is called again. No writer waits for it.
--- Called by: rowcall prune.
+-- Called by: rowcall prune, in the transaction that records it for the seals, see src/rowcall/audit/erasures.py.
 create function rowcall.finish_prune_v1(upper timestamptz) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -105,12 +124,16 @@ as $$
 declare
   v_pruned rowcall.pruned;
   v_events bigint;
+  v_xid xid8;
 begin
   for v_pruned in select * from rowcall.pruned where dropped_at is null order by id loop
     execute format('select count(*) from rowcall.%I', v_pruned.partition) into v_events;
     if v_events <> v_pruned.events then
       return false;
     end if;
+    -- Not max(xid), which PostgreSQL 15 does not have.
+    execute format('select xid from rowcall.%I order by xid desc limit 1', v_pruned.partition) into v_xid;
+    update rowcall.pruned set last_xid = v_xid where id = v_pruned.id;
   end loop;
   for v_pruned in select * from rowcall.pruned where dropped_at is null order by id loop
     execute format('drop table rowcall.%I', v_pruned.partition);

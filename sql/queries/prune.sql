@@ -8,6 +8,17 @@ select pg_try_advisory_lock(1383036771, 105);
 -- Where the log begins: before it, it has of each row its last event only. Null if it was never pruned.
 select max(upper) from rowcall.pruned where dropped_at is not null;
 
+-- name: is_absent
+-- Whether a partition is out of the log, or on its way, and what is kept of it not yet in its place.
+select exists (
+  select from rowcall.pruned as p
+  where p.dropped_at is null and not exists (
+    select from pg_inherits as i join pg_class as c on c.oid = i.inhrelid
+    where i.inhparent = 'rowcall.event'::regclass and c.relname = p.partition and not i.inhdetachpending));
+
+-- name: contents
+select count(*), min(seq), max(seq) from {partition};
+
 -- name: planned
 select partition, lower, upper, archive, events, sha256 from rowcall.pruned where dropped_at is null order by upper;
 

@@ -179,6 +179,12 @@ select {rendering}
 from rowcall.event as e {parts}
 where e.seq between %(first)s and %(last)s;
 
+-- name: archived
+-- The same of what rowcall.audit.archives has put beside the log, and the number of the file.
+select {rendering}, e.file
+from pg_temp.rowcall_archived as e {parts}
+where e.seq between %(first)s and %(last)s;
+
 -- name: erased
 select seq, path, erasure, commitment, salt from rowcall.erased where seq between %(first)s and %(last)s;
 
@@ -219,16 +225,27 @@ where number >= %(first)s and (%(last)s::bigint is null or number <= %(last)s);
 -- The highest place in the log that is sealed, by seals up to one of them.
 select max(last_seq) from rowcall.seal where number <= %(last)s;
 
--- name: partition
--- Which events a partition has, how many, how many of them are not sealed, and whether there are any seals.
-with part as (
+-- name: leaving
+-- Which events tables have that do not stay as they are, how many, how many of them are not sealed, the places of those for which
+-- something else stands from now on, and whether there are any seals.
+with left_over as (
+  select k.seq, k.operation = w.operation and not exists (select from rowcall.erasure as r where r.kind = 'prune' and r.seqs @> k.seq) as whole
+  from {kept} as k join ({source}) as w on w.seq = k.seq
+), part as (
   select e.seq, l.seq is not null as sealed, e.seq - row_number() over (order by e.seq) as island
-  from {partition} as e
+  from ({source}) as e
   left join (select unnest(seqs) as seq from rowcall.leaf) as l on l.seq = e.seq
+  where not exists (select from left_over as k where k.seq = e.seq and k.whole)
 ), islands as (
   select int8range(min(seq), max(seq), '[]') as range, count(*) as events, count(*) filter (where not sealed) as unsealed
   from part group by island
 )
 select coalesce(range_agg(range), '{{}}')::text, coalesce(sum(events), 0)::bigint, coalesce(sum(unsealed), 0)::bigint,
-  exists (select from rowcall.seal)
+  (select coalesce(array_agg(seq order by seq), '{{}}') from left_over where not whole), exists (select from rowcall.seal)
 from islands;
+
+-- name: kept
+-- What stands for dropped events.
+select {rendering}
+from {kept} as e {parts}
+where e.seq = any (%(seqs)s::bigint[]);

@@ -98,12 +98,23 @@ select exists (
     and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)));
 
 -- name: has_baseline
--- Whether a baseline has been recorded by that moment.
+-- Whether a baseline was complete by that moment.
 select exists (
-  select from rowcall.event
-  where relation = %(relation)s and operation = 'snapshot' and (context is null or not context ? 'backfill')
-    and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
-    and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)));
+  select from rowcall.baseline
+  where relation = %(relation)s and done
+    and (%(at)s::timestamptz is null or ended_at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or ended_seq <= %(floor)s or pg_visible_in_snapshot(ended_xid, %(snapshot)s::pg_snapshot)));
+
+-- name: pruned
+-- Where the log begins if retention has dropped events since that moment, or that it may not have seen; no row otherwise. A snapshot that
+-- does not see all transactions up to the last of them may lack one.
+select b.moment
+from (select max(upper) as moment from rowcall.pruned where dropped_at is not null) as b
+where exists (
+  select from rowcall.pruned
+  where dropped_at is not null and (
+    upper > %(at)s::timestamptz
+    or last_seq > %(floor)s and last_xid >= pg_snapshot_xmin(%(snapshot)s::pg_snapshot)));
 
 -- name: beginning
 -- The first event of the log, and whether that moment is before it.

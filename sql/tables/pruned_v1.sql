@@ -2,7 +2,8 @@
 -- The log begins at the newest "upper" of those that are dropped: before it, it has of each row that was there its last event only.
 --   lower, upper  the partition's bounds; null is the beginning of time
 --   archive  the file that holds its events, null if nobody wanted one
---   events, first_seq, last_seq, sha256  what is in that file
+--   events, first_seq, last_seq  what was in the partition; sha256  of the file's text
+--   last_xid  the last of its transactions: a snapshot that sees all up to it is not before the log's beginning
 create table rowcall.pruned (
   id integer generated always as identity primary key,
   partition text not null,
@@ -13,6 +14,7 @@ create table rowcall.pruned (
   first_seq bigint,
   last_seq bigint,
   sha256 text,
+  last_xid xid8,
   planned_at timestamptz not null default clock_timestamp(),
   dropped_at timestamptz
 );

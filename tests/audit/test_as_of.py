@@ -122,7 +122,16 @@ def test_what_the_log_does_not_reach_back_to(dsn: str, database: Database) -> No
     database.execute("""insert into rowcall.event (seq, xid, at, relation, operation, key, new, db_user)
         select nextval('rowcall.event_seq'), pg_current_xact_id(), clock_timestamp(), r.id, 'snapshot',
           jsonb_build_object('id', o.id), row_to_json(o), 'me'
-        from old as o cross join rowcall.relation as r where r.table_name = 'old' and o.id > 1 and o.id < 4""")
+        from old as o cross join rowcall.relation as r where r.table_name = 'old' and o.id = 2""")
+    unfinished = said("--at", "tomorrow")
+    assert ({line["key"]["id"] for line in unfinished.lines}, "before it was watched" in unfinished.err) == (
+        {1, 2, 4},
+        True,
+    )
+    fine("watch", "old", "--baseline", "--dsn", dsn)
+    snapshot = str(database.execute("select pg_current_snapshot()").fetchall()[0][0])
+    assert said("--snapshot", snapshot).err == ""
+    assert "before it was watched" in said("--at", changed).err
     whole = said("--at", "tomorrow")
     assert ({line["key"]["id"] for line in whole.lines}, whole.err) == ({1, 2, 3, 4}, "")
     database.execute("truncate old")

@@ -341,11 +341,11 @@ def test_what_retention_drops_is_on_record(database: Database, connect: Connect)
     name = partition.removeprefix("rowcall.")
     database.execute("insert into users values (3)")
     with pytest.raises(errors.UsageError, match="1 events of .* are not sealed yet"), database.transaction():
-        erasures.record_prune(database, name)
+        erasures.record_prune(database, [name])
     seal(database)
     count = len(seqs(database))
     with database.transaction():
-        record = erasures.record_prune(database, name)
+        record = erasures.record_prune(database, [name])
         database.execute(f"drop table {partition}")
     assert record
     assert record.events == count
@@ -359,4 +359,4 @@ def test_what_retention_drops_is_on_record(database: Database, connect: Connect)
 
 def test_without_seals_there_is_nothing_to_record(database: Database) -> None:
     history(database)
-    assert erasures.record_prune(database, "event_first") is None
+    assert erasures.record_prune(database, ["event_first"]) is None

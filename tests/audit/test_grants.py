@@ -1,11 +1,13 @@
 """Readers and auditors of the log can do what they are there for, and nothing else."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.audit.sealed import seal
 from tests.command import fine, refused, rowcall
 from tests.conftest import Connect
 
@@ -39,7 +41,7 @@ def readable(connection: Database) -> set[str]:
     return {name for (name,) in names if not denied(connection, f"select from rowcall.{name} limit 1")}
 
 
-READABLE = {"event", "relation", "layout", "layout_mark", "installation", "pruned", "alembic_version"}
+READABLE = {"event", "relation", "layout", "layout_mark", "installation", "pruned", "baseline", "alembic_version"}
 
 
 def test_a_reader(dsn: str, history: Database, role: str, theirs: str, connect: Connect) -> None:
@@ -65,6 +67,42 @@ def test_an_auditor(dsn: str, history: Database, role: str, theirs: str, connect
     assert writable(connection) == set()
     fine("grant", "auditor", role, "--revoke", "--dsn", dsn)
     assert readable(connection) == set()
+
+
+_QUESTIONS = [
+    ("log",),
+    ("row", "users", "1"),
+    ("as-of", "users", "--at", "now"),
+    ("as-of", "users", "1", "--at", "now"),
+    ("as-of", "bag", "--at", "now"),
+    ("diff", "users", "--from", "yesterday", "--to", "now"),
+    ("blame", "users", "1"),
+]
+_CHECKS = [
+    ("rejections",),
+    ("seals",),
+    ("verify",),
+    ("check", "users"),
+    ("check", "bag"),
+]
+
+
+@pytest.mark.parametrize("kind", ["reader", "auditor"])
+def test_each_command(dsn: str, history: Database, role: str, theirs: str, tmp_path: Path, kind: str) -> None:
+    history.execute("create table bag (v text); insert into bag values ('before')")
+    fine("watch", "bag", "--baseline", "--dsn", dsn)
+    history.execute("insert into bag values ('x')")
+    history.execute(f"grant select on users, bag to {role}")
+    seal(history)
+    fine("grant", kind, role, "--dsn", dsn)
+    [(seq, xid)] = history.execute("select seq, xid::text from rowcall.event order by seq limit 1").fetchall()
+    for question in (*_QUESTIONS, ("transaction", xid)):
+        fine("audit", *question, "--dsn", theirs)
+    for question in (*_CHECKS, ("prove", str(seq)), ("verify", "--archive", str(tmp_path))):
+        if kind == "auditor":
+            fine("audit", *question, "--dsn", theirs)
+        else:
+            assert "lacks a right" in refused(2, "audit", *question, "--dsn", theirs)
 
 
 def writable(connection: Database) -> set[str]:

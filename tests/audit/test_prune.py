@@ -1,18 +1,24 @@
 """Retention takes out whole partitions, archived, when nobody needs them, and can be killed at any step."""
 
+import gzip
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
 from rowcall import Rowcall, errors
-from rowcall.audit import archive, check, prune
+from rowcall.audit import archive, prune, verify
+from rowcall.audit.check import Difference
+from rowcall.audit.check import check as check_table
 from rowcall.postgres import connection as connections
+from tests.audit.sealed import check, seal, tamper
 from tests.command import fine, refused, rowcall
 from tests.conftest import Connect
 from tests.listeners import drain, sync
@@ -64,9 +70,9 @@ def events(database: Database) -> list[Any]:
     return database.execute("select seq, operation::text, key, new::text from rowcall.event order by seq").fetchall()
 
 
-def differences(dsn: str) -> list[check.Difference]:
+def differences(dsn: str) -> list[Difference]:
     with connections.connect(dsn) as connection:
-        return [one for table in ("t", "bag") for one in check.check(connection, table)]
+        return [one for table in ("t", "bag") for one in check_table(connection, table)]
 
 
 def test_what_is_old_goes_and_what_it_says_of_rows_stays(dsn: str, old: Database, tmp_path: Path) -> None:
@@ -156,15 +162,99 @@ def test_what_somebody_needs_stays(dsn: str, old: Database) -> None:
 
 
 def test_what_is_not_sealed_stays(dsn: str, old: Database) -> None:
-    old.execute(
-        "create table if not exists rowcall.seal (number bigint, upper pg_snapshot, after_seq bigint, complete boolean, last_seq bigint)"
-    )
-    if old.execute("select count(*) from information_schema.columns where table_name = 'seal'").fetchone() != (5,):
-        pytest.skip("the sealer's own tests say more")
-    old.execute("insert into rowcall.seal values (1, '3:3:', 0, true, 0)")
+    assert seal(old)
+    old.execute("insert into t values (7, 'late')")
+    age(old, "new ->> 'v' = 'late'", 3)
     assert "not sealed yet" in refused(1, "prune", *_KEEP, "--yes", "--dsn", dsn)
-    old.execute("insert into rowcall.seal values (2, pg_current_snapshot(), 0, true, 0)")
+    seal(old)
     fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+
+
+def test_seals_hold(dsn: str, old: Database, tmp_path: Path) -> None:
+    before = len(events(old))
+    seal(old)
+    fine("prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    report = verify.verify(old)
+    # All but those that stay as they are: 1, 2, 40, 6, two of now, x of the bag; in its place z.
+    verbatim = len(events(old)) - 1
+    assert (report.findings, report.pruned) == ([], before - verbatim)
+    seal(old)
+    assert check(old) == []
+    said = fine("audit", "verify", "--format", "table", "--dsn", dsn).out
+    assert f"{before - verbatim} dropped by retention" in said
+    assert differences(dsn) == []
+
+
+def test_a_second_prune_of_sealed_events(dsn: str, old: Database, tmp_path: Path) -> None:
+    seal(old)
+    fine("prune", "--keep", "100 days", "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    assert check(old) == []
+    fine("prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    seal(old)
+    assert check(old) == []
+    old.execute("delete from t; delete from bag")
+    age(old, "at > now() - interval '1 day'", 2)
+    seal(old)
+    fine("prune", "--keep", "15 days", "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    assert check(old) == []
+    assert events(old) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("delete from rowcall.event where seq = (select max(seq) from rowcall.event)", "missing"),
+        ("delete from rowcall.event where key = '{\"id\": 6}'", "missing"),
+        ("""update rowcall.event set new = '{"id": 6, "v": "false"}' where key = '{"id": 6}'""", "altered"),
+        ("""update rowcall.event set new = '{"v": "w"}', key = '{"v": "w"}' where operation = 'snapshot'""", "altered"),
+        ("delete from rowcall.event where operation = 'snapshot'", "altered"),
+        ("update rowcall.event set seq = 2 where key = '{\"id\": 6}'", "missing"),
+    ],
+)
+def test_what_stays_is_verified(dsn: str, old: Database, statement: str, found: str) -> None:
+    seal(old)
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+    assert check(old) == []
+    tamper(old, statement)
+    assert found in {kind for kind, _, _ in check(old)}
+
+
+def test_verifying_waits_for_the_end(dsn: str, old: Database) -> None:
+    seal(old)
+    asked: list[str] = []
+
+    def ask(name: str) -> None:
+        if name == "detached":
+            asked.append(refused(1, "audit", "verify", "--dsn", dsn))
+
+    with connections.connect(dsn) as connection:
+        prune.prune(connection, prune.candidates(connection, "45 days"), None, step=ask)
+    assert asked
+    assert "under way" in asked[0]
+    assert check(old) == []
+
+
+def test_a_baseline_stays_balanced(dsn: str, old: Database) -> None:
+    old.execute("create table heap (v text); insert into heap values ('x'), ('x'), ('y')")
+    fine("watch", "heap", "--dsn", dsn)
+    old.execute("delete from heap where ctid = '(0,1)'")
+    old.execute("update heap set v = 'z' where v = 'y'")
+    age(old, "at > now() - interval '1 day'", 3)
+    fine("watch", "heap", "--baseline", "--dsn", dsn)
+    seal(old)
+    with connections.connect(dsn) as connection:
+        assert list(check_table(connection, "heap")) == []
+    assert heap(dsn) == ["x", "z"]
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+    with connections.connect(dsn) as connection:
+        assert list(check_table(connection, "heap")) == []
+    assert heap(dsn) == ["x", "z"]
+    assert check(old) == []
+
+
+def heap(dsn: str) -> list[str]:
+    lines = fine("audit", "as-of", "heap", "--at", "infinity", "--format", "jsonl", "--dsn", dsn).lines
+    return sorted(line["row"]["v"] for line in lines)
 
 
 def test_no_writer_waits(dsn: str, old: Database, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +278,7 @@ def test_no_writer_waits(dsn: str, old: Database, connect: Connect, monkeypatch:
 
 _KILLED = """
 import os, sys
+from hashlib import sha256
 from pathlib import Path
 from rowcall.audit import prune
 from rowcall.postgres import connection
@@ -266,3 +357,151 @@ def test_a_damaged_archive(dsn: str, old: Database, tmp_path: Path, monkeypatch:
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(errors.DamagedArchive, match="cannot be read"):
         archive.check(path, manifest)
+
+
+def lines(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes())
+
+
+def rewrite(directory: Path, change: Callable[[bytes], bytes], *, skilfully: bool) -> None:
+    """Change the archived file with the first events, with its manifest or without."""
+    path, manifest = next(one for one in archive.archived(directory) if one[1].events)
+    text = change(lines(path))
+    path.write_bytes(gzip.compress(text))
+    if skilfully:
+        said = replace(manifest, sha256=sha256(text).hexdigest(), events=text.count(b"\n"))
+        path.with_suffix("").with_suffix(".json").write_bytes(msgspec.json.encode(said))
+
+
+def archived_findings(database: Database, directory: Path) -> set[tuple[str, int | None]]:
+    return {(one.kind, one.seq) for one in verify.verify(database, archive=directory).findings}
+
+
+@pytest.fixture
+def pruned(dsn: str, old: Database, tmp_path: Path) -> Database:
+    """A sealed log after two prunes, its archive in ``tmp_path / "archive"``."""
+    seal(old)
+    for keep in ("100 days", "45 days"):
+        fine("prune", "--keep", keep, "--archive", str(tmp_path / "archive"), "--yes", "--dsn", dsn)
+    seal(old)
+    return old
+
+
+def test_archives_are_verified(dsn: str, pruned: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    report = verify.verify(pruned, archive=directory)
+    assert report.findings == []
+    assert report.archived == report.pruned > 0
+    said = fine("audit", "verify", "--archive", str(directory), "--format", "table", "--dsn", dsn).out
+    assert f"{report.pruned} of them archived as they were" in said
+    assert "--archive DIR verifies it" in fine("audit", "verify", "--format", "table", "--dsn", dsn).out
+    assert "There is no directory" in refused(2, "audit", "verify", "--archive", str(tmp_path / "no"), "--dsn", dsn)
+    assert verify.verify(pruned, archive=directory, first=1, last=1).findings == []
+
+
+def test_a_changed_archive_is_found(dsn: str, pruned: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    path, manifest = next(one for one in archive.archived(directory) if one[1].events)
+    kept = path.read_bytes()
+    rewrite(directory, lambda text: text.replace(b'"v":"a"', b'"v":"o"', 1), skilfully=False)
+    found = verify.verify(pruned, archive=directory).findings
+    assert [one.kind for one in found] == ["archive", "altered"]
+    assert all(path.name in one.finding for one in found)
+    path.write_bytes(kept)
+    rewrite(directory, lambda text: text.replace(b'"v":"a"', b'"v":"o"', 1), skilfully=True)
+    assert archived_findings(pruned, directory) == {("archive", None), ("altered", manifest.first_seq)}
+    told = rowcall("audit", "verify", "--archive", str(directory), "--dsn", dsn)
+    assert (told.code, path.name in told.out) == (1, True)
+
+
+def test_archived_events_that_are_missing_or_put_there(pruned: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    _, manifest = next(one for one in archive.archived(directory) if one[1].events)
+
+    def exchange(text: bytes) -> bytes:
+        first, _, rest = text.partition(b"\n")
+        return rest + b"999" + first[first.index(b"\t") :] + b"\n"
+
+    rewrite(directory, exchange, skilfully=True)
+    found = archived_findings(pruned, directory)
+    assert found == {("archive", None), ("missing", manifest.first_seq), ("added", 999)}
+
+
+def test_an_archive_that_cannot_be_read(pruned: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    path, _ = next(one for one in archive.archived(directory) if one[1].events)
+    kept = path.read_bytes()
+    rewrite(directory, lambda text: text.replace(b"{", b"<"), skilfully=True)
+    assert {kind for kind, _ in archived_findings(pruned, directory)} == {"archive"}
+    path.write_bytes(kept[:40])
+    assert {kind for kind, _ in archived_findings(pruned, directory)} == {"archive"}
+    path.unlink()
+    path.with_suffix("").with_suffix(".json").unlink()
+    [one] = verify.verify(pruned, archive=directory).findings
+    assert (one.kind, path.name in one.finding) == ("archive", True)
+
+
+def test_what_was_never_archived_is_not_proven(dsn: str, old: Database, tmp_path: Path) -> None:
+    seal(old)
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+    report = verify.verify(old, archive=tmp_path)
+    assert report.findings == []
+    assert any("they are in no archive" in sentence for sentence in report.unproven)
+
+
+def test_questions_of_the_time_before(dsn: str, old: Database, tmp_path: Path) -> None:
+    [(before, snapshot)] = old.execute(
+        "select (min(at) + interval '1 hour')::text, min(xid)::text from rowcall.event"
+    ).fetchall()
+    early = f"{snapshot}:{snapshot}:"
+    whole = fine("audit", "as-of", "t", "--at", before, "--dsn", dsn)
+    fine("prune", *_KEEP, "--yes", "--dsn", dsn)
+    now = ("--snapshot", str(old.execute("select pg_current_snapshot()").fetchall()[0][0]))
+    for moment in (("--at", before), ("--snapshot", early)):
+        said = rowcall("audit", "as-of", "t", *moment, "--dsn", dsn)
+        assert "The log begins at" in said.err
+        assert all(line in whole.lines for line in said.lines)
+        said = rowcall("audit", "as-of", "t", "3", *moment, "--dsn", dsn)
+        assert (said.code, "does not say whether public.t" in said.err) == (1, True)
+    for moment in (("--at", "now"), now):
+        assert "The log begins" not in fine("audit", "as-of", "t", *moment, "--dsn", dsn).err
+    assert "compare moments from then on" in refused(1, "audit", "diff", "t", "--from", before, "--dsn", dsn)
+    arguments = ("--from-snapshot", early, "--to-snapshot", now[1])
+    assert "compare moments from then on" in refused(1, "audit", "diff", "t", *arguments, "--dsn", dsn)
+    assert len(fine("audit", "diff", "t", "--from", "now", "--dsn", dsn).lines) == 0
+    told = rowcall("audit", "row", "t", "1", "--dsn", dsn)
+    assert (len(told.lines), "The log begins at" in told.err) == (1, True)
+    origins = {line["column"]: line["seq"] for line in fine("audit", "blame", "t", "1", "--dsn", dsn).lines}
+    assert origins["id"] is None
+    assert origins["v"] is not None
+
+
+_QUESTIONS = [("as-of", "t", "--at", "now"), ("diff", "t", "--from", "now"), ("row", "t", "1"), ("blame", "t", "1")]
+
+
+def test_no_question_is_answered_while_a_part_is_away(dsn: str, old: Database) -> None:
+    asked: list[str] = []
+
+    def ask(name: str) -> None:
+        if name == "detached":
+            asked.extend(refused(1, "audit", *question, "--dsn", dsn) for question in _QUESTIONS)
+
+    with connections.connect(dsn) as connection:
+        prune.prune(connection, prune.candidates(connection, "45 days"), None, step=ask)
+    assert len(asked) >= 4
+    assert all("under way" in told for told in asked)
+
+
+def test_a_bag_as_of_after_its_baseline(dsn: str, database: Database) -> None:
+    database.execute("create table heap (v text); insert into heap values ('x'), ('x'), ('x'), ('y')")
+    fine("watch", "heap", "--dsn", dsn)
+    database.execute(
+        "delete from heap where ctid = '(0,1)'; insert into heap values ('z'); update heap set v = 'w' where v = 'y'"
+    )
+    assert "before it was watched" in rowcall("audit", "as-of", "heap", "--at", "infinity", "--dsn", dsn).err
+    fine("watch", "heap", "--baseline", "--dsn", dsn)
+    moment = str(database.execute("select clock_timestamp()").fetchall()[0][0])
+    database.execute("delete from heap where v = 'w'; insert into heap values ('x')")
+    for at, rows in ((moment, ["w", "x", "x", "z"]), ("infinity", ["x", "x", "x", "z"])):
+        said = fine("audit", "as-of", "heap", "--at", at, "--format", "jsonl", "--dsn", dsn)
+        assert (sorted(line["row"]["v"] for line in said.lines), said.err) == (rows, "")

@@ -114,6 +114,13 @@ def canonical(
     return body + b"".join(_committed(path, value, salt, erased) for path, value in fields), fields
 
 
+def uncommitted(row: Row, columns: frozenset[str]) -> bytes:
+    """An event's canonical bytes without commitments: nothing of what may have to be erased."""
+    if row.plain is not None:
+        return row.plain
+    return _apart(row, columns, []) if columns else _plain(row)
+
+
 def _committed(path: str, value: bytes, salt: bytes | None, erased: Erasures) -> bytes:
     name = path.encode()
     return b"\n%d:%b %b" % (len(name), name, _commitment(path, value, salt, erased).hex().encode())

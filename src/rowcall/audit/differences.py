@@ -17,6 +17,7 @@ from rowcall.audit.connection import ask, opened
 from rowcall.audit.filters import Moment
 from rowcall.audit.keys import load_layouts, relation
 from rowcall.audit.moments import Point
+from rowcall.audit.prune import check_whole
 from rowcall.audit.states import Question, State
 from rowcall.event import Layout, Row
 from rowcall.postgres import connection as connections
@@ -88,11 +89,14 @@ def diff(
     :param conn: a psycopg connection, or SQLAlchemy's connection, session or engine.
     :param table: its name, or a SQLAlchemy model.
     :raises UsageError: for an unknown table, or moments that make no sense.
+    :raises NotInLog: if one of them is before the log begins.
+    :raises HeldBack: while rowcall prune is under way.
     """
     start, end = Point.of(since, from_snapshot), Point.of(until, to_snapshot)
     if (start.at is None) != (end.at is None):
         raise errors.UsageError("Compare two times, or two snapshots.")
     with opened(conn) as connection:
+        check_whole(connection)
         layouts = load_layouts(connection)
         relation_id = relation(connection, table)
         yield from _found(connection, layouts, relation_id, start, end)
@@ -103,6 +107,11 @@ def _found(
 ) -> Iterator[Difference]:
     was = Question.of(connection, layouts, relation_id, start)
     becomes = Question.of(connection, layouts, relation_id, end)
+    for asked in (was, becomes):
+        if begins := asked.begins(connection):
+            raise errors.NotInLog(
+                f"The log begins at {begins:%Y-%m-%d %H:%M:%S}, and what changed before is in the archive alone: compare moments from then on."
+            )
     window = {
         "relation": relation_id,
         "since": was.moment["at"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal
@@ -14,7 +14,9 @@ import psycopg
 from psycopg import sql
 
 from rowcall import errors
-from rowcall.audit.canonical import Erased
+from rowcall.audit import merkle, reading
+from rowcall.audit.canonical import Erased, Row, uncommitted
+from rowcall.audit.catalog import Catalog
 from rowcall.audit.reading import QUERIES
 from rowcall.audit.seal import NOTHING_BEFORE, text_of
 
@@ -132,23 +134,56 @@ def record(
     return made
 
 
-def record_prune(connection: psycopg.Connection[Any], partition: str) -> Erasure | None:
-    """Write down that a partition of the log is about to be dropped, in the transaction that does so.
+def record_prune(
+    connection: psycopg.Connection[Any], partitions: Sequence[str], *, kept: str | None = None
+) -> Erasure | None:
+    """Write down that partitions of the log are about to be dropped, in the transaction that does so.
 
-    Its leaves stay, so that the seals hold, and so do proofs of its events. None where there are no seals, and nothing to write.
+    Their leaves stay, so that the seals hold, and so do proofs of their events. None where there are no seals, and nothing to write.
 
-    :param partition: its name in schema ``rowcall``.
-    :raises UsageError: if it has an event that is not sealed, of which nothing would remain.
+    :param partitions: their names in schema ``rowcall``.
+    :param kept: the table of what stays of their events. Those that stay as they are are not in the record; of what stands for others,
+        it has the hash, see :func:`stand_in_root`.
+    :raises UsageError: if there is an event that is not sealed, of which nothing would remain.
     """
     connection.execute(QUERIES["wait_for_turn"])
-    query = sql.SQL(QUERIES["partition"]).format(partition=sql.Identifier("rowcall", partition))
+    source = sql.SQL(" union all ").join(
+        sql.SQL("select seq, operation from {}").format(sql.Identifier("rowcall", name)) for name in partitions
+    )
+    nothing = sql.SQL("(select null::bigint as seq, null::rowcall.operation as operation)")
+    table: sql.Composable = nothing if kept is None else sql.Identifier("rowcall", kept)
+    query = sql.SQL(QUERIES["leaving"]).format(source=source, kept=table)
     row = connection.execute(query).fetchone()
     assert row is not None
-    seqs, events, unsealed, seals = row
+    seqs, events, unsealed, stand_ins, seals = row
     if not seals or not events:
         return None
     if unsealed:
         raise errors.UsageError(
-            f"{unsealed:,} events of {partition} are not sealed yet: let rowcall listen run, which seals them, then prune again."
+            f"{unsealed:,} events of {', '.join(partitions)} are not sealed yet: let rowcall listen run, which seals them, then prune again."
         )
-    return record(connection, "prune", relation=None, paths=[], seqs=seqs, events=events)
+    paths = []
+    if kept is not None and stand_ins:
+        paths = [STAND_INS + stand_in_root(_stand_in_leaves(connection, kept, stand_ins)).hex()]
+    return record(connection, "prune", relation=None, paths=paths, seqs=seqs, events=events)
+
+
+#: What stands before the hash of stand-ins in the paths of a record.
+STAND_INS = "stand-ins "
+
+
+def stand_in_root(leaves: Mapping[int, bytes]) -> bytes:
+    """The root of the tree over what stands for dropped events, in the order of their places."""
+    return merkle.root([leaves[seq] for seq in sorted(leaves)])
+
+
+def stand_in_leaf(row: Row, catalog: Catalog) -> bytes:
+    """The leaf of what stands for a dropped event: of its canonical bytes without commitments."""
+    return merkle.leaf(uncommitted(row, catalog.erasable(row.relation, row.seq)))
+
+
+def _stand_in_leaves(connection: psycopg.Connection[Any], kept: str, seqs: Sequence[int]) -> dict[int, bytes]:
+    catalog = Catalog.present(connection)
+    query = reading.rendered("kept").replace("{kept}", sql.Identifier("rowcall", kept).as_string(connection))
+    rows = reading.stream(connection, query, {"seqs": list(seqs), "erasable": catalog.erasing})
+    return {row.seq: stand_in_leaf(row, catalog) for row in map(Row._make, rows)}

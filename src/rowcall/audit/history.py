@@ -11,6 +11,7 @@ from rowcall import resources
 from rowcall.audit.connection import ask, opened
 from rowcall.audit.filters import Filter
 from rowcall.audit.keys import Key, key_json, load_layouts, relation
+from rowcall.audit.prune import check_whole
 from rowcall.event import Event
 from rowcall.postgres import connection as connections
 from rowcall.postgres.layouts import Layouts
@@ -40,8 +41,10 @@ def row(conn: Any, table: Any, key: Key) -> list[Event]:
     :param table: its name, or a SQLAlchemy model.
     :param key: a plain value, ``a=1,b=2`` or JSON as text; a value; or a mapping by column.
     :raises UsageError: for an unknown table or a key that does not fit it.
+    :raises HeldBack: while rowcall prune is under way.
     """
     with opened(conn) as connection:
+        check_whole(connection)
         layouts = load_layouts(connection)
         relation_id = relation(connection, table)
         return events_of(connection, layouts, relation_id, key_json(connection, relation_id, key))

@@ -13,6 +13,7 @@ from rowcall.audit import images
 from rowcall.audit.connection import ask, opened
 from rowcall.audit.history import events_of
 from rowcall.audit.keys import Key, key_json, load_layouts, relation
+from rowcall.audit.prune import check_whole
 from rowcall.event import Event, values
 
 _QUERIES = resources.queries("states")
@@ -38,9 +39,11 @@ def blame(conn: Any, table: Any, key: Key) -> list[Origin]:
     :param table: its name, or a SQLAlchemy model.
     :param key: a plain value, ``a=1,b=2`` or JSON as text; a value; or a mapping by column.
     :raises UsageError: for an unknown table or a key that does not fit it.
+    :raises HeldBack: while rowcall prune is under way.
     :raises NotInLog: for a row that the log does not know, or that is gone.
     """
     with opened(conn) as connection:
+        check_whole(connection)
         layouts = load_layouts(connection)
         relation_id = relation(connection, table)
         text = key_json(connection, relation_id, key)

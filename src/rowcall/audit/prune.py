@@ -15,6 +15,8 @@ from psycopg import sql
 
 from rowcall import errors, resources
 from rowcall.audit import archive
+from rowcall.audit.connection import ask
+from rowcall.audit.erasures import record_prune
 from rowcall.postgres.checks.finding import counted, word
 
 _QUERIES = resources.queries("prune")
@@ -56,8 +58,21 @@ class Pruned:
 
 def begins_at(connection: psycopg.Connection[Any]) -> datetime | None:
     """Where the log begins; before it, it has of each row its last event only. None if it was never pruned."""
-    [moment] = _one(connection, "begins_at")
+    [(moment,)] = ask(connection, _QUERIES["begins_at"])
     return moment if isinstance(moment, datetime) else None
+
+
+def check_whole(connection: psycopg.Connection[Any]) -> None:
+    """See that no partition is out of the log while what is kept of it is not yet in its place.
+
+    :raises HeldBack: if one is: whoever asks now is not told all.
+    """
+    [(absent,)] = ask(connection, _QUERIES["is_absent"])
+    if absent:
+        raise errors.HeldBack(
+            "rowcall prune is under way, and a part of the log is out of reach until its end: ask again then. If it was interrupted,"
+            " run it again."
+        )
 
 
 def interrupted(connection: psycopg.Connection[Any]) -> list[Partition]:
@@ -137,7 +152,7 @@ def prune(
             for partition in partitions:
                 _patiently(partial(_detach, connection, partition))
                 step("detached")
-            if _patiently(partial(_one, connection, "finish", upper=upper))[0]:
+            if _patiently(partial(_finish, connection, partitions)):
                 step("finished")
                 return Pruned(partitions, events, kept, files)
     finally:
@@ -166,8 +181,10 @@ def _archive(
     for partition in partitions:
         values: dict[str, Any] = {"archive": None, "first_seq": None, "last_seq": None, "sha256": None}
         if directory is None:
-            query = sql.SQL("select count(*) from rowcall.{}").format(sql.Identifier(partition.name))
-            [values["events"]] = connection.execute(query).fetchone() or (0,)
+            query = sql.SQL(_QUERIES["contents"]).format(partition=sql.Identifier("rowcall", partition.name))
+            counts = connection.execute(query).fetchone()
+            assert counts is not None
+            values |= zip(("events", "first_seq", "last_seq"), counts, strict=True)
         else:
             path, manifest = archive.write(connection, partition, directory, progress)
             values = {name: getattr(manifest, name) for name in ("events", "first_seq", "last_seq", "sha256")}
@@ -188,6 +205,16 @@ def _detach(connection: psycopg.Connection[Any], partition: Partition) -> None:
                 sql.Identifier(partition.name), sql.SQL(how)
             )
         )
+
+
+def _finish(connection: psycopg.Connection[Any], partitions: Sequence[Partition]) -> bool:
+    """The last step, on record where the log is sealed; False if it has to be done again from the archive on."""
+    with connection.transaction() as transaction:
+        record_prune(connection, [one.name for one in partitions], kept="event_kept")
+        [done] = _one(connection, "finish", upper=partitions[-1].upper)
+        if not done:
+            raise psycopg.Rollback(transaction)
+    return bool(done)
 
 
 def _patiently(attempt: Callable[[], _T]) -> _T:

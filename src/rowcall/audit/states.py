@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from rowcall.audit.connection import ask, opened
 from rowcall.audit.filters import Moment
 from rowcall.audit.keys import Key, key_json, load_layouts, relation
 from rowcall.audit.moments import Point
+from rowcall.audit.prune import check_whole
 from rowcall.event import Layout, Row
 from rowcall.postgres import connection as connections
 from rowcall.postgres.layouts import Layouts
@@ -81,6 +83,7 @@ def as_of(
     :param at: a time.
     :param snapshot: as ``pg_current_snapshot()`` gives it, ``xmin:xmax:xip,…``.
     :raises UsageError: for an unknown table, a key that does not fit it, or no moment.
+    :raises HeldBack: while rowcall prune is under way.
     """
     point = Point.of(at, snapshot)
     found = _answer(conn, table, key, point)
@@ -90,6 +93,7 @@ def as_of(
 def _answer(conn: Any, table: Any, key: Key | None, point: Point) -> Generator[Any]:
     """First what is to be said about the answer, then the states: the connection stays open in between."""
     with opened(conn) as connection:
+        check_whole(connection)
         layouts = load_layouts(connection)
         relation_id = relation(connection, table)
         asked = Question.of(connection, layouts, relation_id, point)
@@ -166,9 +170,24 @@ class Question:
                 f"A part of the table was truncated at seq {self.blurred}, and the log does not say with which rows:"
                 ' some that are shown were gone. Watch the table with truncate = "rows", and "rowcall sync".'
             )
+        if begins := self.begins(connection):
+            return self._pruned(begins, key)
         if self.emptied:
             return None
         return self._reach(connection) if key is None else self._reach_of(connection, key)
+
+    def begins(self, connection: psycopg.Connection[Any]) -> datetime | None:
+        """Where the log begins, if the moment is before that; None where no event is missing."""
+        found = ask(connection, _QUERIES["pruned"], self.moment)
+        return found[0][0] if found else None
+
+    def _pruned(self, begins: datetime, key: str | None) -> str:
+        """What retention took away; the last event of each row that was there when the log begins is still there."""
+        name = self.layouts.at(self.relation, None).table
+        since = f"The log begins at {begins:%Y-%m-%d %H:%M:%S}"
+        if key is not None:
+            return f"{since}, and does not say whether {name} {key} was there before: the archive does."
+        return f"{since}: of the time before it has the rows of {name} that did not change until then. The archive has the rest."
 
     def _reach(self, connection: psycopg.Connection[Any]) -> str | None:
         """What the log lacks of a whole table."""

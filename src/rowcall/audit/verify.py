@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise
@@ -12,16 +13,29 @@ from typing import Any, Literal
 import psycopg
 
 from rowcall import errors
-from rowcall.audit import anchor_file, erasures, merkle, reading, seal
+from rowcall.audit import anchor_file, archives, erasures, merkle, reading, seal
+from rowcall.audit.archives import Archives
 from rowcall.audit.canonical import NOTHING_ERASED, SALT, WHOLE, Erasures, Row, canonical
 from rowcall.audit.catalog import Catalog
 from rowcall.audit.erasures import Erasure, Ranges
+from rowcall.audit.prune import check_whole
 from rowcall.audit.reading import QUERIES
 from rowcall.audit.seal import NOTHING_BEFORE, Seal
 from rowcall.audit.signing import Verifier
 
 Kind = Literal[
-    "altered", "missing", "added", "reordered", "seal", "chain", "signature", "anchor", "clock", "catalog", "erasure"
+    "altered",
+    "missing",
+    "added",
+    "reordered",
+    "seal",
+    "chain",
+    "signature",
+    "anchor",
+    "clock",
+    "catalog",
+    "erasure",
+    "archive",
 ]
 
 #: So many findings are listed; what is wrong with one event is often wrong with many.
@@ -56,7 +70,7 @@ class Report:
 
     :ivar findings: in the order of the seals, at most :data:`MOST`.
     :ivar unproven: what remains possible all the same, in sentences.
-    :ivar pruned: events that retention dropped, on record.
+    :ivar pruned: events that retention dropped, on record; ``archived``: those of them that were found in the archive, as they were.
     :ivar erased: events of which something is erased, on record.
     """
 
@@ -65,6 +79,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     unproven: list[str] = field(default_factory=list)
     pruned: int = 0
+    archived: int = 0
     erased: int = 0
     newest: Seal | None = None
 
@@ -81,19 +96,29 @@ def verify(
     last: int | None = None,
     public_keys: Sequence[Verifier] = (),
     anchor: Path | None = None,
+    archive: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Compare the log with its seals, and these with each other and with what is kept outside the database.
 
     :param connection: in autocommit mode.
+    :param archive: the directory to which retention archived what it dropped: that is compared too.
     :param first: the first seal to look at, ``last``: the last one.
     :param progress: called now and then with the events that are done and those there are.
     :raises UsageError: if there is no such seal, or the anchor is none.
+    :raises HeldBack: while rowcall prune is under way.
+    :raises DamagedArchive: if a manifest in the archive cannot be read.
     """
-    with connection.transaction():
+    with ExitStack() as stack:
+        beside = None
+        if archive is not None:
+            places = connection.execute(archives.QUERIES["places"], {"first": first, "last": last}).fetchone()
+            beside = stack.enter_context(archives.loaded(connection, archive, *(places or (None, None))))
+        stack.enter_context(connection.transaction())
         connection.execute("set transaction isolation level repeatable read, read only")
         connection.execute(QUERIES["planning"])
-        return _Verification(connection, public_keys, anchor, progress).run(first, last)
+        check_whole(connection)
+        return _Verification(connection, public_keys, anchor, beside, progress).run(first, last)
 
 
 class _Verification:
@@ -104,11 +129,16 @@ class _Verification:
         connection: psycopg.Connection[Any],
         public_keys: Sequence[Verifier],
         anchor: Path | None,
+        beside: Archives | None,
         progress: Progress | None,
     ) -> None:
         self._connection = connection
         self._keys = {key.key_id: key for key in public_keys}
         self._anchor = anchor
+        self._archives = beside
+        # Events that are not as they were sealed in files of what an earlier prune had kept.
+        self._archived_odd: dict[int, dict[int, bytes]] = {}
+        self._not_archived = 0
         self._progress = progress
         self._report = Report()
         self._moment = self._one("moment")
@@ -119,6 +149,7 @@ class _Verification:
         self._pruned = [
             ranges for ranges, record in zip(self._ranges, self._records, strict=True) if record.kind == "prune"
         ]
+        self._stand_ins: dict[int, bytes] = {}
         # The highest seq of the windows that are finished, and of the one that is read: events of later transactions come after.
         self._reached = self._reaching = 0
         self._clock = 0
@@ -135,6 +166,8 @@ class _Verification:
         total = self._count(first, last)
         before = self._before(first)
         self._check_records()
+        for wrong in self._archives.wrong if self._archives is not None else ():
+            self._report.find("archive", None, None, wrong)
         done = 0
         for current in seal.seals(self._connection, first, last):
             self._check_chain(current, before, first)
@@ -148,6 +181,7 @@ class _Verification:
                 self._progress(done, total)
             before = current
         self._report.newest = before
+        self._check_archives(first == 1 and last is None)
         if before is not None:
             self._check_end(before, first, last, anchored)
         else:
@@ -263,8 +297,77 @@ class _Verification:
                     ats.append((row.seq, row.at))
                 if newer is not None and row.seq <= self._reached and row.xid >= int(newer):
                     self._note_backdated(current, row)
-        self._note_odd(current, leaves, odd)
+        archived = self._compare_archived(current, leaves, seqs)
+        self._note_odd(current, leaves, odd, archived)
         self._check_clock(current, ats)
+
+    def _compare_archived(self, current: Seal, leaves: _Leaves, seqs: Sequence[int]) -> set[int]:
+        """The archived events of a seal with its leaves: those that are as they were sealed, or said to be altered."""
+        seen: set[int] = set()
+        if self._archives is None or not self._archives.files:
+            return seen
+        for first, last in _clusters(seqs):
+            parameters = {"first": first, "last": last, "erasable": self._catalog.erasing}
+            for *values, number in reading.stream(self._connection, reading.rendered("archived"), parameters):
+                row = Row._make(values)
+                index = leaves.position.get(row.seq)
+                if index is None:
+                    continue
+                if leaves.matches(row, index):
+                    seen.add(row.seq)
+                elif self._may_be_stand_in(row, number):
+                    self._archived_odd.setdefault(number, {})[row.seq] = erasures.stand_in_leaf(row, self._catalog)
+                else:
+                    seen.add(row.seq)
+                    name = self._archives.files[number].path.name
+                    said = f"Event {row.seq} in {name} was altered since it was sealed at {current.at:%F %T} UTC: {self._describe(row)}."
+                    self._report.find("altered", current.number, row.seq, said)
+        return seen
+
+    def _may_be_stand_in(self, row: Row, number: int) -> bool:
+        """Whether an archived event may stand for another: in a file of what an earlier prune had kept."""
+        assert self._archives is not None
+        kept = self._archives.files[number].manifest.partition == "event_first"
+        return kept and _operation(row) in ("snapshot", "delete") and self._is_pruned(row.seq)
+
+    def _check_archives(self, complete: bool) -> None:
+        """What no seal shows of the archives: stand-ins, and events that none covers."""
+        if self._archives is None:
+            if self._report.pruned:
+                self._report.unproven.append("What retention dropped was not looked at: --archive DIR verifies it.")
+            return
+        if self._not_archived:
+            said = f"{self._not_archived:,} events that retention dropped: they are in no archive."
+            self._report.unproven.append(said)
+        if not complete:
+            return
+        known = {path for record in self._records if record.kind == "prune" for path in record.paths}
+        for number, stand_ins in self._archived_odd.items():
+            if erasures.STAND_INS + erasures.stand_in_root(stand_ins).hex() not in known and not self._is_forgone(
+                stand_ins
+            ):
+                name = self._archives.files[number].path.name
+                said = f"What stands for dropped events of tables without a key was altered in {name}."
+                self._report.find("altered", None, None, said)
+        self._check_unsealed_archived(self._archives)
+
+    def _check_unsealed_archived(self, beside: Archives) -> None:
+        [since] = self._connection.execute(archives.QUERIES["sealed_since"]).fetchone() or (None,)
+        before = 0
+        for seq, number in self._connection.execute(archives.QUERIES["unsealed"]):
+            file = beside.files[number]
+            if since is not None and file.dropped_at is not None and file.dropped_at > since:
+                said = f"Event {seq} in {file.path.name} is in no seal: it was put there afterwards."
+                self._report.find("added", None, seq, said)
+            else:
+                before += 1
+        if before:
+            self._report.unproven.append(f"{before:,} archived events that were dropped before the log was sealed.")
+
+    def _is_forgone(self, seqs: Iterable[int]) -> bool:
+        """Whether the proof of one of these events was given up."""
+        forgone = [ranges for ranges, one in zip(self._ranges, self._records, strict=True) if one.kind == "forgo"]
+        return any(seq in ranges for ranges in forgone for seq in seqs)
 
     def _check_erased(self, current: Seal, leaves: _Leaves) -> None:
         for seq, paths in leaves.erased.items():
@@ -283,28 +386,28 @@ class _Verification:
         return record.kind == "forgo" if path == WHOLE else path in record.paths
 
     def _note_backdated(self, current: Seal, row: Row) -> None:
-        if row.operation in (b"snapshot", b"truncate") or (
-            row.plain and row.plain.split(b" ", 6)[5] in (b"snapshot", b"truncate")
-        ):
+        if _operation(row) in ("snapshot", "truncate"):
             return  # these draw their place before their transaction has a number
         said = f"Event {row.seq} was put into the log by a transaction that began after later events were sealed."
         self._report.find("added", current.number, row.seq, said)
 
-    def _note_odd(self, current: Seal, leaves: _Leaves, odd: list[Row]) -> None:
+    def _note_odd(self, current: Seal, leaves: _Leaves, odd: list[Row], archived: set[int]) -> None:
         """What was read and is no leaf's event, and the leaves whose event was not read."""
         find, number = self._report.find, current.number
         said: dict[int, tuple[Kind, str]] = {}
         for row in odd:
             index = leaves.position[row.seq]
             what = self._describe(row)
-            if leaves.found[index]:
+            if not leaves.found[index] and row.seq not in self._stand_ins and self._is_pruned(row.seq):
+                self._stand_ins[row.seq] = erasures.stand_in_leaf(row, self._catalog)
+            elif leaves.found[index] or row.seq in self._stand_ins:
                 said[row.seq] = "added", f"A second event {row.seq} was put into the log: {what}."
             else:
                 said[row.seq] = (
                     "altered",
                     f"Event {row.seq} was altered since it was sealed at {current.at:%F %T} UTC: {what}.",
                 )
-        for row in odd[:_PAIRS]:
+        for row in [row for row in odd if row.seq in said][:_PAIRS]:
             other = leaves.place_of(row)
             if other is not None:
                 said[row.seq] = (
@@ -314,8 +417,11 @@ class _Verification:
         for seq, index in leaves.position.items():
             if leaves.found[index] or seq in said:
                 continue
-            if any(seq in ranges for ranges in self._pruned):
+            if self._is_pruned(seq):
                 self._report.pruned += 1
+                self._report.archived += seq in archived
+                if self._archives is not None and seq not in archived:
+                    self._note_not_archived(self._archives, current, seq)
             else:
                 said[seq] = (
                     "missing",
@@ -325,10 +431,36 @@ class _Verification:
             kind, sentence = said[seq]
             find(kind, number, seq, sentence)
 
+    def _note_not_archived(self, beside: Archives, current: Seal, seq: int) -> None:
+        if beside.is_unread(seq):
+            return
+        inside = any((one.manifest.first_seq or 0) <= seq <= (one.manifest.last_seq or 0) for one in beside.files)
+        if beside.unarchived and not inside:
+            self._not_archived += 1
+            return
+        said = f"Event {seq} is missing in the archive: it was there when it was sealed at {current.at:%F %T} UTC."
+        self._report.find("missing", current.number, seq, said)
+
+    def _is_pruned(self, seq: int) -> bool:
+        """Whether retention dropped an event, on record. Something may stand for it."""
+        return any(seq in ranges for ranges in self._pruned)
+
+    def _check_stand_ins(self) -> None:
+        """Whether what stands for dropped events is what the newest prune left."""
+        newest = next((record for record in reversed(self._records) if record.kind == "prune"), None)
+        paths = newest.paths if newest is not None else []
+        kept = [erasures.STAND_INS + erasures.stand_in_root(self._stand_ins).hex()] if self._stand_ins else []
+        if list(paths) == kept:
+            return
+        if self._is_forgone(self._stand_ins):
+            self._report.unproven.append("The rows that stand for dropped events: something of them was erased since.")
+            return
+        said = "What stands for dropped events of tables without a key was altered: it is not what rowcall prune left."
+        self._report.find("altered", None, None, said)
+
     def _describe(self, row: Row) -> str:
         """An event in short."""
-        operation = row.operation or (row.plain or b"").split(b" ", 6)[5]
-        return f"{operation.decode()} of {self._catalog.name(row.relation)} in transaction {row.xid}"
+        return f"{_operation(row)} of {self._catalog.name(row.relation)} in transaction {row.xid}"
 
     def _check_clock(self, current: Seal, ats: list[tuple[int, int]]) -> None:
         """Whether the time goes on as the places in the log do."""
@@ -352,6 +484,8 @@ class _Verification:
         self._check_unaccounted(newest)
         if last is not None:
             return
+        if first == 1:
+            self._check_stand_ins()
         for number in sorted(number for number in anchored if number > newest.number):
             said = f"Seal {number} was anchored and is gone: the log was cut off after seal {newest.number}."
             self._report.find("anchor", number, None, said)
@@ -455,6 +589,11 @@ class _Leaves:
             if self._hash(row._replace(seq=seq, plain=plain), self.position[seq]) == self._hashes[self.position[seq]]:
                 return seq
         return None
+
+
+def _operation(row: Row) -> str:
+    """What an event is, wherever it stands."""
+    return (row.operation or (row.plain or b"").split(b" ", 6)[5]).decode()
 
 
 def _goes_on(current: Seal, before: Seal | None) -> bool:

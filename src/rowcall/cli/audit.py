@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Annotated, Any, TypeVar
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from rowcall import errors
 from rowcall.audit import Filter, history
+from rowcall.audit.prune import begins_at
 from rowcall.cli.history import show_events, show_history
 from rowcall.cli.options import DsnOption, connect
 from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, chosen, show
@@ -99,6 +101,10 @@ def row(
     """
     with connect(dsn) as connection:
         events = history.row(connection, table, key)
+        begins = begins_at(connection)
+        if begins is not None and (not events or events[0].at < begins):
+            told = f"The log begins at {begins:%Y-%m-%d %H:%M:%S}: of what happened to a row before, it has the last event at most."
+            print(f"rowcall: {told}", file=sys.stderr)
         if chosen(format) is Format.TABLE:
             show_history(Console(), events)
         else:

@@ -32,6 +32,10 @@ PublicKeyOption = Annotated[
 AnchorOption = Annotated[
     Path | None, typer.Option("--anchor", metavar="FILE", help="The file that rowcall listen --anchor wrote.")
 ]
+ArchiveOption = Annotated[
+    Path | None,
+    typer.Option("--archive", metavar="DIR", help="Also verify what rowcall prune --archive wrote there."),
+]
 FromOption = Annotated[int | None, typer.Option("--from", metavar="SEAL", min=1, help="From this seal on.")]
 ToOption = Annotated[int | None, typer.Option("--to", metavar="SEAL", min=1, help="Up to this seal.")]
 
@@ -73,6 +77,7 @@ def verify_log(
     dsn: DsnOption = None,
     public_key: PublicKeyOption = None,
     anchor: AnchorOption = None,
+    archive: ArchiveOption = None,
     first: FromOption = None,
     last: ToOption = None,
     format: FormatOption = None,
@@ -86,7 +91,13 @@ def verify_log(
     keys = [signing.Verifier.load(file) for file in public_key or ()]
     with connect(dsn) as connection, _bar() as progress:
         report = verify.verify(
-            connection, first=first or 1, last=last, public_keys=keys, anchor=anchor, progress=progress
+            connection,
+            first=first or 1,
+            last=last,
+            public_keys=keys,
+            anchor=anchor,
+            archive=archive,
+            progress=progress,
         )
     if chosen(format) is Format.TABLE:
         _print(report)
@@ -120,7 +131,9 @@ def _print(report: verify.Report) -> None:
 def _summary(report: verify.Report) -> str:
     seen = f"{counted(report.events, 'event')} in {counted(report.seals, 'seal')}"
     rest = [f"{report.erased:,} partly erased"] if report.erased else []
-    rest += [f"{report.pruned:,} dropped by retention"] if report.pruned else []
+    if report.pruned:
+        archived = f", {report.archived:,} of them archived as they were" if report.archived else ""
+        rest.append(f"{report.pruned:,} dropped by retention{archived}")
     seen += f" ({', '.join(rest)}, on record)" if rest else ""
     if report.findings:
         more = "at least " if len(report.findings) == verify.MOST else ""
