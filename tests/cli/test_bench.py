@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from rowcall.bench import gate
+from rowcall.bench import capture, gate
 from tests.command import fine, refused
 from tests.conftest import memory
 
@@ -20,6 +20,7 @@ def test_what_it_does_not_know_is_refused_with_what_there_is() -> None:
 @pytest.mark.timeout(120)
 def test_capture_beside_its_yardsticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", memory())
+    monkeypatch.setattr(capture, "_ROWS", 5000)
     turns = ["--rounds", "1", "--seconds", "1", "--no-fsync"]
     chosen = ["--contender", "images", "--contender", "rowcall"]
     work = ["--workload", "insert@1", "--workload", "bulk delete"]
