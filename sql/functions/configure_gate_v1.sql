@@ -12,7 +12,8 @@ declare
   -- a snapshot kept for a whole transaction would never see the verdict.
   v_defaults constant jsonb := jsonb_build_object('connect_timeout', '2', 'application_name', 'rowcall gate writer', 'options',
     '-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off -c statement_timeout=0'
-    ' -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=10min');
+    ' -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=10min'
+    || case when current_setting('server_version_num')::integer >= 170000 then ' -c transaction_timeout=0' else '' end);
   v_options text;
   v_function regprocedure;
   v_former name;

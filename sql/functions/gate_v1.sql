@@ -28,19 +28,31 @@ declare
   v_ticket constant bigint := hashtextextended(format('%s %s', v_body -> 'relation', v_handlers), pg_backend_pid()) & ~3::bigint;
   v_setting constant text := 'rowcall.turn_' || to_hex(v_ticket);
   v_turn constant integer := coalesce(nullif(current_setting(v_setting, true), '')::integer # 1, 0);
+  v_expires_at constant timestamptz :=
+    (v_body ->> 'at')::timestamptz + make_interval(secs => (v_body -> 'timeout_ms')::integer / 1000.0);
   v_id bigint;
 begin
-  -- Whatever somebody locks here, the writer does not wait longer than it said.
-  perform set_config('lock_timeout', v_body ->> 'timeout_ms', true);
+  perform set_config('rowcall.expires_at', v_expires_at::text, false);
+  perform rowcall.gate_hurry_v1();
   perform set_config(v_setting, v_turn::text, false);
   insert into rowcall.request as r (id, ticket, turn, relation, handlers, body, expires_at)
-    values (nextval('rowcall.request_id'), v_ticket, v_turn, (v_body -> 'relation')::integer, v_handlers, v_body,
-      (v_body ->> 'at')::timestamptz + make_interval(secs => (v_body -> 'timeout_ms')::integer / 1000.0))
+    values (nextval('rowcall.request_id'), v_ticket, v_turn, (v_body -> 'relation')::integer, v_handlers, v_body, v_expires_at)
     on conflict (session) do update set id = excluded.id, ticket = excluded.ticket, turn = excluded.turn,
       relation = excluded.relation, handlers = excluded.handlers, body = excluded.body, expires_at = excluded.expires_at, verdict = null
     returning id into v_id;
   perform pg_notify('rowcall_gate', '');
   return v_id;
+end $$;
+
+-- Whatever somebody locks here, the writer does not wait longer than it said: so long does this session wait for a lock. Ten
+-- milliseconds are left to it in any case, for what is recorded; the writer's margin is twenty.
+create function rowcall.gate_hurry_v1() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform set_config('lock_timeout', greatest(10, ceil(extract(epoch from
+    nullif(current_setting('rowcall.expires_at', true), '')::timestamptz - clock_timestamp()) * 1000)::integer)::text, true);
 end $$;
 
 -- The answer to a request of this session, or what it comes to at its deadline; what was refused is recorded. Null after
@@ -56,33 +68,38 @@ as $$
 declare
   v_request rowcall.request;
   v_answer jsonb;
-  v_left integer;
   v_looks integer := 0;
 begin
   loop
+    perform rowcall.gate_hurry_v1();
     select * into v_request from rowcall.request where session = pg_backend_pid() and id = request_id;
     if not found then
       return '{"verdict": "lost"}';
     end if;
     exit when v_request.verdict is not null;
-    v_left := ceil(extract(epoch from v_request.expires_at - clock_timestamp()) * 1000);
-    exit when v_left <= 0;
+    exit when v_request.expires_at <= clock_timestamp();
     if v_looks = 20 then
       perform pg_notify('rowcall_gate', '');
       return null;
     end if;
-    v_looks := case when rowcall.gate_wait_v1(v_request.ticket | v_request.turn, v_left) then 20 else v_looks + 1 end;
+    v_looks := case when rowcall.gate_wait_v1(v_request.ticket | v_request.turn) then 20 else v_looks + 1 end;
   end loop;
   v_answer := coalesce(v_request.verdict, rowcall.gate_unanswered_v1(v_request.body));
   if v_answer ->> 'verdict' = 'reject' then
-    perform rowcall.record_rejection_v1(v_request.body || jsonb_build_object(
-      'handler', v_answer -> 'handler', 'message', v_answer -> 'message', 'column', v_answer -> 'column'));
+    -- One that cannot be recorded is one all the same; without an answer, the write could count as one that nobody judged.
+    begin
+      perform rowcall.record_rejection_v1(v_request.body || jsonb_build_object(
+        'handler', v_answer -> 'handler', 'message', v_answer -> 'message', 'column', v_answer -> 'column'));
+    exception when others then
+      raise warning 'rowcall: a rejection could not be recorded (%): %', sqlstate, sqlerrm;
+      v_answer := v_answer || jsonb_build_object('hint', coalesce(v_answer ->> 'hint', 'The rejection could not be recorded.'));
+    end;
   end if;
   return v_answer || jsonb_build_object('signature', rowcall.signature_v1(signature || v_answer::text));
 end $$;
 
--- Waits until somebody lets go of a lock, at most so many milliseconds; whether anybody held it and let it go.
-create function rowcall.gate_wait_v1(lock bigint, most integer) returns boolean
+-- Waits until somebody lets go of a lock, as long as this session waits for any; whether anybody held it and let it go.
+create function rowcall.gate_wait_v1(lock bigint) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -92,7 +109,6 @@ begin
     perform pg_sleep(0.001);
     return false;
   end if;
-  perform set_config('lock_timeout', most::text, true);
   perform pg_advisory_lock_shared(lock);
   perform pg_advisory_unlock_shared(lock);
   return true;
@@ -133,9 +149,11 @@ begin
   perform pg_advisory_unlock(k) from unnest(awaited) as k;
   select json_build_object('strange', bool_or(known -> q.relation::text is null), 'requests', json_agg(json_build_object(
       'id', q.id, 'ticket', q.ticket, 'turn', q.turn, 'seconds', extract(epoch from q.expires_at - clock_timestamp()),
-      'since', (select max(l.since) from rowcall.layout as l where l.relation = q.relation), 'body', q.body))
-      filter (where q.handlers <@ (known -> q.relation::text)
-        and (q.ticket = any (tickets) or pg_try_advisory_lock(q.ticket | 2))))
+      'since', (select max(l.since) from rowcall.layout as l where l.relation = q.relation),
+      'relation', q.relation, 'handlers', q.handlers, 'body', q.body::text))
+      -- In this order: who cannot answer a request must not take it from who can, and an AND would go on after a null.
+      filter (where case when q.handlers <@ (known -> q.relation::text)
+        then q.ticket = any (tickets) or pg_try_advisory_lock(q.ticket | 2) end))
     into asked
     from rowcall.request as q
     where q.verdict is null and q.expires_at > clock_timestamp() and q.id <> all (busy);

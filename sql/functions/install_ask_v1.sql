@@ -26,6 +26,8 @@ create or replace function rowcall.ask_v1(procedure text, request jsonb, timeout
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set client_min_messages = warning
+-- The listener cannot read every offset from UTC that the writer's own may have.
+set timezone = 'UTC'
 as $ask$
 declare
   v_deadline constant timestamptz := clock_timestamp() + make_interval(secs => timeout_ms / 1000.0);

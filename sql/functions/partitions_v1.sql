@@ -48,7 +48,7 @@ begin
     for each statement execute function rowcall.refuse_alteration_v1()', v_name);
 end $$;
 
--- This month, the next eleven, and one that reaches to the end of time.
+-- This month, the next three, and one that reaches to the end of time.
 create function rowcall.create_first_partitions_v1() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -57,7 +57,7 @@ declare
   v_month timestamp := date_trunc('month', now() at time zone 'UTC') + interval '1 month';
 begin
   perform rowcall.create_partition_v1('minvalue', v_month || '+00');
-  for i in 1..11 loop
+  for i in 1..3 loop
     perform rowcall.create_partition_v1(v_month || '+00', (v_month + interval '1 month') || '+00');
     v_month := v_month + interval '1 month';
   end loop;

@@ -21,7 +21,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
         *("relations", "key", "key_part", "actor", "role", "operation", "column", "values", "since", "until"),
         *("transaction", "context", "context_keys", "limit"),
     )
-)
+) | {"key_whole": False}
 
 
 @pytest.fixture

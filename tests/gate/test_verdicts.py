@@ -1,7 +1,6 @@
 """Before-handlers accept, amend or reject a row inside the writer's transaction."""
 
 import asyncio
-import subprocess
 import threading
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ import sqlalchemy
 from psycopg import errors as pg
 from structlog.testing import capture_logs
 
-from rowcall import Event, Reject, Rowcall, embedded, errors
+from rowcall import Event, Reject, Rowcall, errors
 from tests.listeners import listening, sync
 
 Database = psycopg.Connection[Any]
@@ -414,25 +413,6 @@ def test_every_way_to_write_a_row(dsn: str, database: Database, writer: Database
     ]
     assert len(rejections(database)) == 3
     assert asked.count("delete") == 1
-
-
-def test_psql_is_a_writer_like_any_other(dsn: str, database: Database, cluster: embedded.Server) -> None:
-    app = Rowcall()
-
-    @app.before("users", timeout=LONG)
-    def check(event: Event) -> dict[str, Any]:
-        if event.new and event.new["name"] == "bad":
-            raise Reject("bad")
-        return {"email": "seen"}
-
-    sync(app, dsn)
-    psql = [str(cluster.bin_directory / "psql"), "-X", "-v", "ON_ERROR_STOP=1", dsn]
-    with listening(app, dsn):
-        fine = subprocess.run([*psql, "-c", "insert into users values (1, 'ok')"], capture_output=True, check=False)
-        bad = subprocess.run([*psql, "-c", "insert into users values (2, 'bad')"], capture_output=True, check=False)
-    assert (fine.returncode, bad.returncode) == (0, 1), fine.stderr
-    assert b"rejected by check: bad" in bad.stderr
-    assert rows(database) == [(1, "ok", None, "seen")]
 
 
 def test_sessions_of_a_database_with_other_defaults(dsn: str, database: Database, writer: Database) -> None:

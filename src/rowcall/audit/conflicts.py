@@ -119,7 +119,7 @@ def conflicts_of(
     else:
         yield from _changed(chain, table, expected, live, since)
         if chain.kind == "update":
-            yield from _unknown(chain, table, chain.columns - restorable(chain, table))
+            yield from _unknown(chain, table, chain.columns - restorable(chain, table) - table.generated)
 
 
 def restorable(chain: Chain, table: Table) -> set[str]:

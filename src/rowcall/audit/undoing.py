@@ -267,7 +267,8 @@ def _run(connection: psycopg.Connection[Any], stages: Sequence[Sequence[Step]]) 
             changed = sum(row) if row else cursor.rowcount
             if changed != len(steps):
                 raise errors.UndoConflict(
-                    f"Of {len(steps)} rows only {changed} could be changed: another trigger or a policy keeps the rest as it is."
+                    f"Of {len(steps)} rows only {changed} could be changed: another trigger or a policy keeps the rest as it is, or"
+                    " they are of a table without a key, where the log cannot tell rows that are alike."
                 )
         cursor.execute("set constraints all immediate")
     return statements

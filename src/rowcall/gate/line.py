@@ -34,12 +34,15 @@ class Line:
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection = connection
         self._line = connection.pgconn
+        # A connection that is lost does not know its socket any more.
+        self._socket = self._line.socket
         self._heard = heard
-        # What is sent is small and the server is idle: blocking here spares waiting for the socket to take it.
-        self._line.nonblocking = 0
+        self._line.nonblocking = 1
+        self._result: pq.abc.PGresult | None = None
         self._answered: Callable[[Answer], None] | None = self._prepared
+        asyncio.get_running_loop().add_reader(self._socket, self._readable)
         self._line.send_prepare(_NAME, statement.encode())
-        asyncio.get_running_loop().add_reader(self._line.socket, self._readable)
+        self._flush()
 
     @classmethod
     async def open(
@@ -55,6 +58,8 @@ class Line:
             await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
             # What is answered is read by a session that waits for it now; losing it in a crash costs nothing.
             await connection.execute("set synchronous_commit = off")
+            # Turns of two listeners are to wait for each other, if anything, and not to fail.
+            await connection.execute("set default_transaction_isolation = 'read committed'")
             return cls(connection, statement, heard)
         except BaseException:
             await connection.close()
@@ -62,8 +67,8 @@ class Line:
 
     async def close(self) -> None:
         """Disconnect, whatever is under way."""
-        asyncio.get_running_loop().remove_reader(self._line.socket)
-        if self.broken.done():
+        self._let_go()
+        if not self.broken.cancel():
             self.broken.exception()
         await self._connection.close()
 
@@ -74,8 +79,8 @@ class Line:
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing was asked that is not answered yet."""
-        return self._answered is None
+        """Whether it is open, and nothing was asked that is not answered yet."""
+        return self._answered is None and not self.broken.done()
 
     def ask(self, parameters: Sequence[bytes | None], answered: Callable[[Answer], None]) -> None:
         """Send the statement; only on a free line."""
@@ -83,6 +88,19 @@ class Line:
         self._answered = answered
         try:
             self._line.send_query_prepared(_NAME, parameters)
+            self._flush()
+        except psycopg.Error as error:
+            self.give_up(error)
+
+    def _flush(self) -> None:
+        """Send what the socket takes now, and the rest as it takes more: a server that is slow must not stop the loop."""
+        if self._line.flush():
+            asyncio.get_running_loop().add_writer(self._socket, self._writable)
+
+    def _writable(self) -> None:
+        try:
+            if not self._line.flush():
+                asyncio.get_running_loop().remove_writer(self._socket)
         except psycopg.Error as error:
             self.give_up(error)
 
@@ -94,15 +112,17 @@ class Line:
 
     def _readable(self) -> None:
         try:
-            self._line.consume_input()
-            answer = self._take_answer() if self._answered is not None and not self._line.is_busy() else None
-            heard = False
-            # Last, since reading an answer to its end may bring in what was notified meanwhile.
-            while self._line.notifies() is not None:
-                heard = True
-        except psycopg.Error as error:
+            self._read()
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody would hear of it, and the line be deaf
             self.give_up(error)
-            return
+
+    def _read(self) -> None:
+        self._line.consume_input()
+        answer = self._take_answer()
+        heard = False
+        # Last, since reading an answer to its end may bring in what was notified meanwhile.
+        while self._line.notifies() is not None:
+            heard = True
         if answer is not None:
             answered, self._answered = self._answered, None
             assert answered is not None
@@ -110,21 +130,31 @@ class Line:
         if heard:
             self._heard()
 
-    def _take_answer(self) -> Answer:
-        result = self._line.get_result()
-        # The next one is none, and says that the line is free again.
-        while (following := self._line.get_result()) is not None:
-            result = following
-        assert result is not None
-        if result.status == pq.ExecStatus.FATAL_ERROR:
-            return psycopg.errors.error_from_result(result)
-        return (result.get_value(0, 0) if result.ntuples else None) or b""
+    def _take_answer(self) -> Answer | None:
+        """The answer, once it has come to its end."""
+        while self._answered is not None and not self._line.is_busy():
+            result = self._line.get_result()
+            if result is None:
+                # The line is free again.
+                result, self._result = self._result, None
+                assert result is not None
+                if result.status == pq.ExecStatus.FATAL_ERROR:
+                    return psycopg.errors.error_from_result(result)
+                return (result.get_value(0, 0) if result.ntuples else None) or b""
+            self._result = result
+        return None
 
-    def give_up(self, error: psycopg.Error) -> None:
+    def give_up(self, error: BaseException) -> None:
         """The connection is of no use any more."""
-        asyncio.get_running_loop().remove_reader(self._line.socket)
+        self._let_go()
         if not self.broken.done():
             self.broken.set_exception(error)
+
+    def _let_go(self) -> None:
+        """Leave the socket alone."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
+        loop.remove_writer(self._socket)
 
 
 async def _check_session(connection: psycopg.AsyncConnection[Any]) -> None:

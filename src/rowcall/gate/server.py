@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from rowcall import resources
+from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event, Operation
 from rowcall.gate.line import Answer, Line
@@ -30,8 +31,12 @@ CHANNEL = "rowcall_gate"
 BACKSTOP = 1.0
 #: Seconds between looks for what is not needed any more: requests whose writers have gone, and tickets nobody uses.
 SWEEP = 30.0
+#: Seconds that the server has to take the last verdicts from a listener that is told to stop.
+PATIENCE = 5.0
 #: Sync handlers that run at a time; those beyond wait, up to their writers' deadlines.
 MOST_THREADS = 64
+#: Seconds beyond the longest timeout after which a call is not expected to return any more.
+OVERDUE = 30.0
 #: Before the writer's deadline a handler is cut, so that the writer still hears which one was too slow: by so many seconds at
 #: most, or this share of the time that is left.
 MARGIN = 0.02
@@ -50,7 +55,6 @@ class Body(msgspec.Struct, frozen=True):
     xid: str | None
     actor: str | None
     context: dict[str, Any] | None
-    handlers: list[str]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -59,15 +63,18 @@ class Request(msgspec.Struct, frozen=True):
     :ivar ticket: who asks which handlers; its locks say whose requests these are, and when one is answered.
     :ivar turn: by which of the ticket's two locks this one is waited for.
     :ivar seconds: until the writer's deadline.
-    :ivar since: since when its table has the layout it has.
+    :ivar since: since when its table has the layout it has; None if it has gone.
+    :ivar body: what it asks, still as text: one that cannot be read must not be in the way of others.
     """
 
     id: int
     ticket: int
     turn: int
     seconds: float
-    since: int
-    body: Body
+    since: int | None
+    relation: int
+    handlers: list[str]
+    body: str
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -88,23 +95,31 @@ class Given(msgspec.Struct, frozen=True):
 
 
 _ASKED = msgspec.json.Decoder(Asked)
+_BODY = msgspec.json.Decoder(Body)
 
 
 class Threads(ThreadPoolExecutor):
     """Where sync handlers run; one that never returns keeps its thread.
 
-    :ivar running: what has not returned.
+    :ivar running: what has not returned, and since when by the clock of event loops.
     """
 
     def __init__(self) -> None:
         super().__init__(MOST_THREADS, thread_name_prefix="rowcall-gate")
-        self.running: set[Future[Any]] = set()
+        self.running: dict[Future[Any], float] = {}
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future = super().submit(function, *args, **kwargs)
-        self.running.add(future)
-        future.add_done_callback(self.running.discard)
+        self.running[future] = time.monotonic()
+        future.add_done_callback(self._returned)
         return future
+
+    def _returned(self, future: Future[Any]) -> None:
+        self.running.pop(future, None)
+
+    def are_stuck(self, since: float) -> bool:
+        """Whether every thread is taken by what began before that."""
+        return sum(began < since for began in list(self.running.values())) >= MOST_THREADS
 
 
 class GateServer:
@@ -125,13 +140,15 @@ class GateServer:
         self._known = b"{}"
         self._reader = reader
         self._threads = Threads()
+        self._overdue = OVERDUE + max(handler.timeout for handlers in guarded.values() for handler in handlers)
         self._tickets = Tickets()
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._verdicts: list[Given] = []
         self._sent: list[Given] = []
         self._one_by_one = False
-        self._returned: list[int] = []
         self._due = False
+        self._tidy = False
+        self._closing = False
         self._learning: asyncio.Task[None] | None = None
         self._took = asyncio.Event()
 
@@ -155,14 +172,21 @@ class GateServer:
 
     async def close(self) -> bool:
         """Answer what was taken, then disconnect; whether all handlers have returned."""
+        self._closing = True
         self._known = b"{}"
-        while (self._busy or self._verdicts) and not self._line.broken.done():
+        if self._learning is not None:
+            self._learning.cancel()
+        while self._busy and not self._line.broken.done():
             self._took.clear()
             took = asyncio.ensure_future(self._took.wait())
             ends: set[asyncio.Future[Any]] = {took, self._line.broken}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(ends, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             took.cancel()
+            if not ended and all(answering.done() for answering in self._busy.values()):
+                break
         await self._line.close()
+        for answering in self._busy.values():
+            answering.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         return not self._threads.running
 
@@ -170,6 +194,7 @@ class GateServer:
         """Answer requests until cancelled.
 
         :raises psycopg.Error: when the connection is lost.
+        :raises Stuck: when sync handlers that do not return have taken all threads.
         """
         loop = asyncio.get_running_loop()
         swept = 0.0
@@ -177,7 +202,12 @@ class GateServer:
             if loop.time() - swept > SWEEP:
                 await self._reader.fetch(_QUERIES["sweep"], {})
                 swept = loop.time()
-            self._returned += self._tickets.give_back(loop.time() - SWEEP)
+            if self._threads.are_stuck(time.monotonic() - self._overdue):
+                raise errors.Stuck(
+                    f"Before-handlers that do not return have all {MOST_THREADS} threads and cannot be stopped, but with"
+                    " their process."
+                )
+            self._tidy = True
             self._heard()
             await asyncio.wait({self._line.broken}, timeout=BACKSTOP)
         self._line.broken.result()
@@ -205,12 +235,14 @@ class GateServer:
             return
         most = 1 if self._one_by_one else len(self._verdicts)
         self._sent, self._verdicts = self._verdicts[:most], self._verdicts[most:]
-        returned, self._returned, self._due = self._returned, [], False
+        # Not while a turn is under way: it may bring requests of a ticket that was ours when it began.
+        returned = self._tickets.give_back(asyncio.get_running_loop().time() - SWEEP) if self._tidy else []
+        self._due = self._tidy = False
         locks = [self._tickets.locks(given.request.ticket, given.request.turn) for given in self._sent]
         parameters = (
             _numbers(given.request.id for given in self._sent),
             _texts(given.verdict for given in self._sent),
-            _numbers(following for following, _ in locks),
+            _numbers(lock for following, _ in locks for lock in following),
             _numbers((*(lock for _, awaited in locks for lock in awaited), *returned)),
             _numbers(self._tickets),
             _numbers(self._busy),
@@ -247,9 +279,19 @@ class GateServer:
         now = asyncio.get_running_loop().time()
         for request in asked.requests or ():
             self._tickets.asked(request.ticket, now)
-            self._busy[request.id] = asyncio.create_task(self._answer(request, now + request.seconds))
-        if asked.strange and (self._learning is None or self._learning.done()):
-            self._learning = asyncio.create_task(self._learn_anew())
+            self._busy[request.id] = self._start(self._answer(request, now + request.seconds))
+        if asked.strange and not self._closing and (self._learning is None or self._learning.done()):
+            self._learning = self._start(self._learn_anew())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task whose failure is heard of: as that of the line."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._line.give_up(error)
 
     async def _answer(self, request: Request, deadline: float) -> None:
         try:
@@ -260,11 +302,11 @@ class GateServer:
         self._turn()
 
     async def _judge(self, request: Request, deadline: float) -> Verdict:
-        handlers = self._guarded[request.body.relation]
-        if request.since != self._reader.layouts.newest(request.body.relation):
+        handlers = self._guarded[request.relation]
+        if request.since != self._reader.layouts.newest(request.relation):
             await self._reader.refresh_layouts()
-        asked = [handlers[name] for name in request.body.handlers]
-        return await judge(asked, self._event(request.id, request.body), deadline, self._threads)
+        asked = [handlers[name] for name in request.handlers]
+        return await judge(asked, self._event(request.id, _BODY.decode(request.body)), deadline, self._threads)
 
     def _event(self, request_id: int, request: Body) -> Event:
         layouts = self._reader.layouts
@@ -285,7 +327,7 @@ class GateServer:
 
 
 def _refusal(request: Request, message: str) -> bytes:
-    return encode(refusal(request.body.handlers[0], message))
+    return encode(refusal(request.handlers[0], message))
 
 
 def _numbers(numbers: Iterable[int]) -> bytes:

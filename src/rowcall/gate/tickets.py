@@ -38,9 +38,14 @@ class Tickets:
         held = known.held if (known := self._tickets.pop(number, None)) else None
         self._tickets[number] = _Ticket(now, held=held)
 
-    def locks(self, number: int, turn: int) -> tuple[int, list[int]]:
-        """For the answer to a request: the lock to take before, and what to let go after it."""
-        return number | (1 - turn), [number | turn] if self._tickets[number].held == turn else []
+    def locks(self, number: int, turn: int) -> tuple[list[int], list[int]]:
+        """For the answer to a request: what to take before, and what to let go after it.
+
+        Turns start afresh in a session that got the number of an earlier one: what is held is not taken once more, because it
+        would be let go only once.
+        """
+        held = self._tickets[number].held
+        return [] if held == 1 - turn else [number | (1 - turn)], [number | turn] if held == turn else []
 
     def answered(self, number: int, turn: int) -> None:
         """The answer was handed out, with these locks."""

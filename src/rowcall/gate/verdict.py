@@ -107,10 +107,10 @@ async def ask(handler: BeforeHandler, event: Event, threads: Executor | None = N
 
 async def _call(handler: BeforeHandler, event: Event, threads: Executor | None) -> Any:
     arguments = {"event": event} if handler.parameters else {}
-    if not handler.is_async:
-        return await asyncio.get_running_loop().run_in_executor(threads, partial(handler.function, **arguments))
     try:
-        return await handler.function(**arguments)
+        if handler.is_async:
+            return await handler.function(**arguments)
+        return await asyncio.get_running_loop().run_in_executor(threads, partial(handler.function, **arguments))
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

@@ -219,18 +219,14 @@ class Listener:
         self._sessions = [
             connection.info.backend_pid for connection in (reading, beating, doorbell.connection) if connection
         ]
+        log = await self._connect(stack, "rowcall log")
+        gate = await self._open_gate(stack, reader) if self._subjects.guarded else None
         peers = Peers(self._dsn, self._process.name, self._joined.set)
-        serving = [
-            self._sleep.keep_watch(doorbell),
-            self._call_the_roll(beating, peers),
-            _keep_the_log(await self._connect(stack, "rowcall log")),
-        ]
+        # Nothing is awaited from here on: a coroutine that is never started would be complained of.
+        serving = [self._sleep.keep_watch(doorbell), self._call_the_roll(beating, peers), _keep_the_log(log)]
         if not self._pooled:
             serving.append(peers.keep_watch())
-        if self._subjects.guarded:
-            gate = await GateServer.open(self._subjects.guarded, reader, self._listen_dsn or self._dsn)
-            stack.push_async_callback(self._close_gate, gate)
-            self._sessions.append(gate.pid)
+        if gate is not None:
             serving.append(gate.serve())
         if self._seals is not None:
             self._sealer = LogSealer(self._dsn, self._seals, self._sleep, pooled=self._pooled)
@@ -239,6 +235,12 @@ class Listener:
         servants = [asyncio.create_task(work) for work in serving]
         stack.push_async_callback(_end, servants)
         return reader, servants
+
+    async def _open_gate(self, stack: AsyncExitStack, reader: LogReader) -> GateServer:
+        gate = await GateServer.open(self._subjects.guarded, reader, self._listen_dsn or self._dsn)
+        stack.push_async_callback(self._close_gate, gate)
+        self._sessions.append(gate.pid)
+        return gate
 
     async def _close_gate(self, gate: GateServer) -> None:
         if not await gate.close():
