@@ -16,6 +16,12 @@ select exists (
     select from pg_inherits as i join pg_class as c on c.oid = i.inhrelid
     where i.inhparent = 'rowcall.event'::regclass and c.relname = p.partition and not i.inhdetachpending));
 
+-- name: again
+-- The number of a planned partition that had the same bounds when an earlier prune archived it: the log's first one, with what was kept.
+select p.id from rowcall.pruned as p
+where p.partition = %(partition)s and p.dropped_at is null and exists (
+  select from rowcall.pruned as d where d.dropped_at is not null and d.partition = p.partition and d.upper = p.upper);
+
 -- name: contents
 select count(*), min(seq), max(seq) from {partition};
 

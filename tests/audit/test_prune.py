@@ -374,7 +374,9 @@ def rewrite(directory: Path, change: Callable[[bytes], bytes], *, skilfully: boo
 
 
 def archived_findings(database: Database, directory: Path) -> set[tuple[str, int | None]]:
-    return {(one.kind, one.seq) for one in verify.verify(database, archive=directory).findings}
+    findings = verify.verify(database, archive=directory).findings
+    # The clock did go back: events were made older.
+    return {(one.kind, one.seq) for one in findings if one.kind != "clock"}
 
 
 @pytest.fixture
@@ -385,6 +387,15 @@ def pruned(dsn: str, old: Database, tmp_path: Path) -> Database:
         fine("prune", "--keep", keep, "--archive", str(tmp_path / "archive"), "--yes", "--dsn", dsn)
     seal(old)
     return old
+
+
+def test_no_archive_takes_the_place_of_another(dsn: str, old: Database, tmp_path: Path) -> None:
+    wanted = {row[0] for row in events(old)[:-2]}
+    for keep in ("100 days", "45 days"):
+        fine("prune", "--keep", keep, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    seqs = {int(row[0] or b"") for path, _ in archive.archived(tmp_path) for row in archive.rows(path)}
+    assert seqs == wanted
+    assert len([path for path, manifest in archive.archived(tmp_path) if manifest.partition == "event_first"]) == 2
 
 
 def test_archives_are_verified(dsn: str, pruned: Database, tmp_path: Path) -> None:
@@ -416,15 +427,14 @@ def test_a_changed_archive_is_found(dsn: str, pruned: Database, tmp_path: Path) 
 
 def test_archived_events_that_are_missing_or_put_there(pruned: Database, tmp_path: Path) -> None:
     directory = tmp_path / "archive"
-    _, manifest = next(one for one in archive.archived(directory) if one[1].events)
-
-    def exchange(text: bytes) -> bytes:
-        first, _, rest = text.partition(b"\n")
-        return rest + b"999" + first[first.index(b"\t") :] + b"\n"
-
-    rewrite(directory, exchange, skilfully=True)
-    found = archived_findings(pruned, directory)
-    assert found == {("archive", None), ("missing", manifest.first_seq), ("added", 999)}
+    path, manifest = next(one for one in archive.archived(directory) if b"\tdelete\t" in lines(one[0]))
+    [line] = [line for line in lines(path).splitlines(keepends=True) if b"\tdelete\t" in line and b'"id":3' in line]
+    seq = line[: line.index(b"\t")]
+    text = lines(path).replace(line, b"999" + line.removeprefix(seq))
+    path.write_bytes(gzip.compress(text))
+    made = replace(manifest, sha256=sha256(text).hexdigest())
+    path.with_suffix("").with_suffix(".json").write_bytes(msgspec.json.encode(made))
+    assert archived_findings(pruned, directory) == {("archive", None), ("missing", int(seq)), ("added", 999)}
 
 
 def test_an_archive_that_cannot_be_read(pruned: Database, tmp_path: Path) -> None:
@@ -505,3 +515,81 @@ def test_a_bag_as_of_after_its_baseline(dsn: str, database: Database) -> None:
     for at, rows in ((moment, ["w", "x", "x", "z"]), ("infinity", ["x", "x", "x", "z"])):
         said = fine("audit", "as-of", "heap", "--at", at, "--format", "jsonl", "--dsn", dsn)
         assert (sorted(line["row"]["v"] for line in said.lines), said.err) == (rows, "")
+
+
+_OF_PEOPLE = """at > now() - interval '1 day'
+    and relation = (select id from rowcall.relation where table_name = 'people')"""
+
+
+@pytest.fixture
+def people(dsn: str, old: Database, tmp_path: Path) -> Database:
+    """A sealed log with a person in it, most of whose history is in ``tmp_path / "archive"`` alone."""
+    old.execute("create table people (id int primary key, email text, name text)")
+    fine("watch", "people", "--erasable", "email", "--dsn", dsn)
+    with old.transaction():
+        old.execute("select rowcall.act('ada@example.org', '{\"mail\": \"ada@example.org\"}')")
+        old.execute("insert into people values (1, 'ada@example.org', 'back\\slash\ttab')")
+    old.execute("insert into people values (2, 'bob@example.org', 'Bob')")
+    age(old, _OF_PEOPLE, 4)
+    old.execute("update people set name = 'A\\B' where id = 1")
+    old.execute("update people set email = 'ada@lovelace.example', id = 7 where id = 1")
+    old.execute("update people set name = 'Robert' where id = 2")
+    age(old, _OF_PEOPLE, 3)
+    seal(old)
+    for keep in ("100 days", "45 days"):
+        fine("prune", "--keep", keep, "--archive", str(tmp_path / "archive"), "--yes", "--dsn", dsn)
+    seal(old)
+    return old
+
+
+def archived_text(directory: Path) -> str:
+    return b"".join(lines(path) for path, _ in archive.archived(directory)).decode()
+
+
+def test_erasing_from_archives(dsn: str, people: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    before = archived_text(directory)
+    assert "ada@" in before
+    said = fine("audit", "erase", "people", "7", "--archive", str(directory), "--yes", "--dsn", dsn)
+    assert f"wrote {directory}" in said.out
+    assert "erased email from 3 events" in said.out
+    after = archived_text(directory)
+    assert ("ada@" in after, after.count("\n")) == (False, before.count("\n"))
+    assert "bob@example.org" in after
+    report = verify.verify(people, archive=directory)
+    assert report.archived == report.pruned
+    seal(people)
+    assert archived_findings(people, directory) == set()
+    for path, manifest in archive.archived(directory):
+        archive.check(path, manifest)
+    assert list(directory.glob("*.part")) == []
+    told = refused(1, "audit", "erase", "people", "7", "--archive", str(directory), "--yes", "--dsn", dsn)
+    assert "is left to erase" in told
+    untouched = [line for line in before.splitlines() if "ada@" not in line]
+    assert set(untouched) <= set(after.splitlines())
+
+
+def test_erasing_that_ends_before_the_files_are_in_place(
+    dsn: str, people: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "archive"
+
+    def die(path: Path, manifest: archive.Manifest) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(archive, "exchange", die)
+        rowcall("audit", "erase", "people", "7", "--archive", str(directory), "--yes", "--dsn", dsn)
+    assert "ada@" in archived_text(directory)
+    assert archived_findings(people, directory) != set()
+    fine("audit", "erase", "people", "7", "--archive", str(directory), "--yes", "--dsn", dsn)
+    assert "ada@" not in archived_text(directory)
+    assert archived_findings(people, directory) == set()
+
+
+def test_erasing_says_that_there_is_an_archive(dsn: str, people: Database, tmp_path: Path) -> None:
+    told = fine("audit", "erase", "people", "7", "--yes", "--dsn", dsn)
+    assert "--archive DIR erases there too" in told.err
+    fine("audit", "erase", "people", "7", "--archive", str(tmp_path / "archive"), "--yes", "--dsn", dsn)
+    assert "ada@" not in archived_text(tmp_path / "archive")
+    assert archived_findings(people, tmp_path / "archive") == set()

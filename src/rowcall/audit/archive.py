@@ -10,9 +10,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,9 @@ def write(
     :raises UsageError: if the directory cannot be written.
     :raises DamagedArchive: if what is read back is not what was written.
     """
-    name = f"{partition.name}_until_{partition.upper:%Y%m%d}"
+    again = connection.execute(_QUERIES["again"], {"partition": partition.name}).fetchone()
+    # An earlier prune's file holds other events.
+    name = f"{partition.name}_until_{partition.upper:%Y%m%d}" + (f"_{again[0]}" if again else "")
     target = directory / f"{name}.copy.gz"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -66,11 +68,7 @@ def write(
             manifest = _written(connection, partition, target.with_suffix(".part"), progress)
         check(target.with_suffix(".part"), manifest)
         _name(target.with_suffix(".part"), target)
-        part = directory / f"{name}.json.part"
-        with part.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(manifest)))
-            _flush(file)
-        _name(part, directory / f"{name}.json")
+        _write_manifest(directory / f"{name}.json", manifest)
     except OSError as error:
         raise errors.UsageError(
             f"{directory} cannot be written ({error}): name another directory with --archive."
@@ -183,6 +181,59 @@ def _unescaped(parts: Iterable[bytes]) -> Iterator[bytes]:
         else:
             yield part
             escaped = True
+
+
+#: New values by column, of an event by its seq.
+Changes = Mapping[int, Mapping[str, str | None]]
+
+
+def rewritten(path: Path, manifest: Manifest, changes: Changes) -> Manifest:
+    """Write a file anew beside itself, with other values in some events, and read it back. :func:`exchange` puts it in its place.
+
+    :returns: the manifest that it then has.
+    :raises DamagedArchive: if what is read back is not what was written.
+    """
+    digest = hashlib.sha256()
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed, gzip.open(path) as lines:
+            for line in lines:
+                changed = changes.get(int(line[: line.index(b"\t")]))
+                text = line if changed is None else _changed(line, manifest.columns, changed)
+                packed.write(text)
+                digest.update(text)
+        _flush(file)
+    made = replace(manifest, sha256=digest.hexdigest())
+    check(part, made)
+    return made
+
+
+def exchange(path: Path, manifest: Manifest) -> None:
+    """Put a file that was written anew in its place, and then its manifest. If it ends in between, it has to be written once more."""
+    _name(path.with_suffix(".part"), path)
+    _write_manifest(path.with_suffix("").with_suffix(".json"), manifest)
+
+
+def _write_manifest(target: Path, manifest: Manifest) -> None:
+    part = target.with_name(f"{target.name}.part")
+    with part.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(manifest)))
+        _flush(file)
+    _name(part, target)
+
+
+def _changed(line: bytes, columns: Iterable[str], changed: Mapping[str, str | None]) -> bytes:
+    texts = line.removesuffix(b"\n").split(b"\t")
+    parts = (_escaped(changed[name]) if name in changed else text for name, text in zip(columns, texts, strict=True))
+    return b"\t".join(parts) + b"\n"
+
+
+_SPECIAL = str.maketrans({"\\": "\\\\", **{chr(code[0]): f"\\{name.decode()}" for name, code in _ESCAPES.items()}})
+
+
+def _escaped(value: str | None) -> bytes:
+    """A value as COPY writes it."""
+    return b"\\N" if value is None else value.translate(_SPECIAL).encode()
 
 
 def _flush(file: Any) -> None:

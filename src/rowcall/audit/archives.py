@@ -39,12 +39,14 @@ class Archives:
 
     :ivar wrong: what is wrong with the files as such, in sentences that name them.
     :ivar unread: first and last seq of archives that are not there, or cannot be read.
+    :ivar unequal: numbers of files that are not what their manifests, or the log, say.
     :ivar unarchived: whether retention also dropped events without archiving them.
     """
 
     files: list[File] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     unread: list[tuple[int, int]] = field(default_factory=list)
+    unequal: set[int] = field(default_factory=set)
     unarchived: bool = False
 
     def is_unread(self, seq: int) -> bool:
@@ -99,6 +101,12 @@ def loaded(
             connection.execute("drop table if exists pg_temp.rowcall_archived")
 
 
+def are_there(connection: psycopg.Connection[Any]) -> bool:
+    """Whether retention has ever archived anything."""
+    row = connection.execute(QUERIES["has_archives"]).fetchone()
+    return row is not None and bool(row[0])
+
+
 def _is_between(first_seq: int | None, last_seq: int | None, first: int | None, last: int | None) -> bool:
     if first_seq is None or last_seq is None:
         return True
@@ -108,6 +116,7 @@ def _is_between(first_seq: int | None, last_seq: int | None, first: int | None, 
 def _load(
     connection: psycopg.Connection[Any], found: Archives, path: Path, manifest: Manifest, dropped: _Dropped | None
 ) -> None:
+    wrong = len(found.wrong)
     try:
         archive.check(path, manifest)
         if dropped is not None and dropped.sha256 != manifest.sha256:
@@ -129,6 +138,8 @@ def _load(
             found.wrong.append(f"{path.name} holds no events that can be read ({error}): bring it back from a copy.")
         _leave_out(found, manifest.first_seq, manifest.last_seq)
         return
+    if len(found.wrong) > wrong:
+        found.unequal.add(len(found.files))
     found.files.append(File(path, manifest, dropped.dropped_at if dropped is not None else None))
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
 
 from rowcall import errors, resources
-from rowcall.audit import erasures, history, reading
+from rowcall.audit import archive, archives, erasures, history, merkle, reading
+from rowcall.audit.archive import Manifest
+from rowcall.audit.archives import Archives
 from rowcall.audit.canonical import (
     IMAGES,
     NOTHING_ERASED,
     SALT,
     WHOLE,
+    Erased,
+    Erasures,
     Row,
     canonical,
     commitment,
@@ -23,7 +28,7 @@ from rowcall.audit.canonical import (
     stand_in,
 )
 from rowcall.audit.catalog import Catalog
-from rowcall.audit.erasures import Erasure
+from rowcall.audit.erasures import Erasure, Ranges
 from rowcall.audit.keys import key_json
 from rowcall.audit.keys import relation as relation_of
 
@@ -82,6 +87,7 @@ class Result:
     """What was erased.
 
     :ivar records: of it, one, or a second of the events that nothing is proven of any more.
+    :ivar files: archives that were written anew.
     :ivar rejections: refused writes of the row, from which the values were erased too.
     :ivar texts: errors of handlers and reasons of refusals, which could hold them.
     """
@@ -91,6 +97,7 @@ class Result:
     rejections: int = 0
     texts: int = 0
     records: list[Erasure] = field(default_factory=list)
+    files: list[tuple[Path, Manifest]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ class _Sealed:
     leaf: bytes
 
 
-def extent(connection: psycopg.Connection[Any], wanted: Request) -> Extent:
+def extent(connection: psycopg.Connection[Any], wanted: Request, beside: Archives | None = None) -> Extent:
     """What an erasure would be about.
 
     :raises UsageError: for an unknown table, column or key, or if no column is erasable.
@@ -127,24 +134,30 @@ def extent(connection: psycopg.Connection[Any], wanted: Request) -> Extent:
             f"{table} has no erasable columns: declare them with erasable=[…] or rowcall watch --erasable, and name what was"
             " sealed before with --columns and --forgo-proof."
         )
-    seqs, keys = _history(connection, relation, wanted)
+    seqs, keys = (_history if beside is None else _whole_history)(connection, relation, wanted)
     if not seqs:
         raise NothingToErase(f"The log has no event of {table} {wanted.key}.")
     return Extent(relation, table, columns, seqs, keys)
 
 
-def erase(connection: psycopg.Connection[Any], wanted: Request) -> Result:
+def erase(connection: psycopg.Connection[Any], wanted: Request, beside: Archives | None = None) -> Result:
     """Take the values out of the log, and out of what else Rowcall keeps of the row, on record; in one transaction.
 
+    Archives are written anew before it commits, and put in their places afterwards: if it ends in between, another call does that.
+
     :param connection: of the log's owner.
+    :param beside: archives to erase from too.
     :raises UsageError: beside what :func:`extent` raises, if a column was not erasable when an event was sealed.
     :raises NothingToErase: if there is nothing left to erase.
     """
     with connection.transaction():
         connection.execute(_SEALS["wait_for_turn"])
-        found = extent(connection, wanted)
-        work = _Erasing(connection, wanted, found)
-        return work.run()
+        found = extent(connection, wanted, beside)
+        work = _Erasing(connection, wanted, found, beside)
+        result = work.run()
+    for path, manifest in result.files:
+        archive.exchange(path, manifest)
+    return result
 
 
 def _columns(catalog: Catalog, relation: int) -> tuple[frozenset[str], frozenset[str]]:
@@ -177,11 +190,44 @@ def _history(connection: psycopg.Connection[Any], relation: int, wanted: Request
     return seqs, sorted(set(keys))
 
 
+def _whole_history(connection: psycopg.Connection[Any], relation: int, wanted: Request) -> tuple[list[int], list[str]]:
+    """The same, of the log and of the archives beside it."""
+    key: str | None = key_json(connection, relation, wanted.key)
+    seqs: set[int] = set()
+    keys: set[str] = set()
+    before = 2**63 - 1
+    while key is not None:
+        parameters = {"relation": relation, "key": key, "before": before}
+        rows = connection.execute(archives.QUERIES["row"], parameters).fetchall()
+        start = max((place for place, row in enumerate(rows) if row[1] is not None), default=0)
+        key = rows[start][1] if rows else None
+        before = rows[start][0] if rows else 0
+        seqs.update(row[0] for row in rows[start:])
+        keys.update(text for row in rows[start:] for text in row[2:] if text is not None)
+    key = key_json(connection, relation, wanted.key)
+    while key is not None and seqs:
+        parameters = {"relation": relation, "key": key, "from": max(seqs)}
+        key = None
+        for seq, next_key in connection.execute(archives.QUERIES["onward"], parameters).fetchall():
+            seqs.add(seq)
+            if next_key is not None and next_key not in keys:
+                key = next_key
+                keys.add(next_key)
+                break
+    return sorted(seqs), sorted(keys)
+
+
 class _Erasing:
     """One erasure, in the caller's transaction."""
 
-    def __init__(self, connection: psycopg.Connection[Any], wanted: Request, found: Extent) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], wanted: Request, found: Extent, beside: Archives | None
+    ) -> None:
         self._connection = connection
+        self._archives = beside
+        # What the log has of the events, and what each archived file has of them.
+        self._logged: dict[int, Row] = {}
+        self._archived: dict[int, dict[int, Row]] = {}
         self._wanted = wanted
         self._extent = found
         self._result = Result(found)
@@ -189,14 +235,14 @@ class _Erasing:
 
     def run(self) -> Result:
         events = list(self._events())
-        values = self._values(one.row for one in events)
+        values = self._values([*self._logged.values(), *self._archived_rows(), *(one.row for one in events)])
         given_up = [one for one in events if one.seal is not None and self._is_beyond_proof(one)]
         if given_up and not self._wanted.forgo:
             raise errors.UsageError(self._refusal(given_up))
         beyond = {one.row.seq for one in given_up}
         kept = {one.row.seq: self._paths(one, values) for one in events if one.row.seq not in beyond}
         changed = [one for one in events if kept.get(one.row.seq)]
-        if not changed and not given_up:
+        if not changed and not given_up and not self._changes(values):
             raise NothingToErase(f"Nothing of {self._extent.table} {self._wanted.key} is left to erase.")
         if changed:
             paths = {path for found in kept.values() for path in found}
@@ -208,8 +254,64 @@ class _Erasing:
             for one in given_up:
                 self._give_up(one, self._paths(one, values))
         self._result.events = len(changed) + len(given_up)
-        self._erase_elsewhere(values)
+        if changed or given_up:
+            self._erase_elsewhere(values)
+        self._rewrite(values)
         return self._result
+
+    def _archived_rows(self) -> Iterator[Row]:
+        for rows in self._archived.values():
+            yield from rows.values()
+
+    def _rewrite(self, values: set[str]) -> None:
+        """Write archives anew without the values."""
+        for number, changes in self._changes(values).items():
+            assert self._archives is not None
+            file = self._archives.files[number]
+            manifest = archive.rewritten(file.path, file.manifest, changes)
+            parameters = {"sha256": manifest.sha256, "name": file.path.name}
+            self._connection.execute(archives.QUERIES["rewritten"], parameters)
+            self._result.files.append((file.path, manifest))
+
+    def _changes(self, values: set[str]) -> dict[int, dict[int, dict[str, str | None]]]:
+        """What has to be written anew, by file, event and column."""
+        gone = erasures.erased_between(self._connection, min(self._extent.seqs), max(self._extent.seqs))
+        found: dict[int, dict[int, dict[str, str | None]]] = {}
+        for number, rows in self._archived.items():
+            changes = {seq: self._change(row, gone.get(seq, NOTHING_ERASED), values) for seq, row in rows.items()}
+            changes = {seq: change for seq, change in changes.items() if change}
+            assert self._archives is not None
+            if changes or number in self._archives.unequal:
+                found[number] = changes
+        return found
+
+    def _change(self, row: Row, gone: Erasures, values: set[str]) -> dict[str, str | None]:
+        """The columns of an archived event that still hold what is erased, without that."""
+        texts = dict(zip((*IMAGES, "context"), (*row[8:12], row.context), strict=True))
+        changed = {part: None if text is None else text.decode() for part, text in texts.items()}
+        actor = original = row.actor.decode() if row.actor else None
+        for path in self._present(row, actor, values) | {path for path in gone if path != WHOLE}:
+            known = gone.get(path)
+            if known is not None and known.commitment is None:
+                continue
+            number = (known or gone.get(WHOLE) or self._latest()).erasure
+            if path == "actor":
+                actor = stand_in(path, number).decode()
+                continue
+            part = path.partition(".")[0]
+            text = changed.get(part)
+            if text is not None:
+                changed[part] = scrubbed(text.encode(), part, [path], number)
+        different = {
+            part: text
+            for part, text in changed.items()
+            if _members(texts[part]) != _members(None if text is None else text.encode())
+        }
+        return different if actor == original else {**different, "actor": actor}
+
+    def _latest(self) -> Erased:
+        """What stands for a value that no seal covers: the newest record is of its erasure."""
+        return Erased(self._result.records[-1].number if self._result.records else 0, b"", None)
 
     def _events(self) -> Iterator[_Sealed]:
         """The events, with what their seals say of them."""
@@ -221,14 +323,29 @@ class _Erasing:
         catalogs: dict[int, Catalog] = {}
         present = Catalog.present(self._connection)
         parameters = {"seqs": seqs, "erasable": [self._extent.relation]}
-        query = reading.rendered("range").replace("e.seq between %(first)s and %(last)s", "e.seq = any (%(seqs)s)")
-        for values in list(reading.stream(self._connection, query, parameters)):
+        for values in reading.stream(self._connection, _at_places("range"), parameters):
             row = Row._make(values)
+            self._logged[row.seq] = row
+        if self._archives is not None:
+            for *parts, number in reading.stream(self._connection, _at_places("archived"), parameters):
+                row = Row._make(parts)
+                self._archived.setdefault(number, {})[row.seq] = row
+        pruned = [Ranges.parse(one.seqs) for one in erasures.erasures(self._connection) if one.kind == "prune"]
+        for seq in seqs:
+            copies = [rows[seq] for rows in (self._logged, *self._archived.values()) if seq in rows]
+            row = copies[0]
             seal, index, leaf, salt = places.get(row.seq, (None, None, b"", b""))
             catalog = present
             if seal is not None:
                 catalog = catalogs.setdefault(seal, Catalog.sealed(self._connection, seal))
             columns = catalog.erasable(row.relation, row.seq)
+            if seal is not None and any(seq in ranges for ranges in pruned):
+                # In the log there may be a stand-in, of which the seal says nothing.
+                gone = self._erased.get(seq, NOTHING_ERASED)
+                sealed = [one for one in copies if merkle.leaf(canonical(one, columns, salt, gone)[0]) == leaf]
+                row = sealed[0] if sealed else row
+                if not sealed and WHOLE not in gone and self._archives is None:
+                    seal = index = None
             yield _Sealed(row, row.actor.decode() if row.actor else None, seal, index, columns, salt, leaf)
 
     def _is_beyond_proof(self, one: _Sealed) -> bool:
@@ -258,20 +375,25 @@ class _Erasing:
 
     def _paths(self, one: _Sealed, values: set[str]) -> set[str]:
         """What to erase of an event that is still there."""
+        found = self._present(one.row, one.actor, values)
+        gone = self._erased.get(one.row.seq, NOTHING_ERASED)
+        return {path for path in found if path not in gone or gone[path].commitment is None}
+
+    def _present(self, row: Row, actor: str | None, values: set[str]) -> set[str]:
+        """Where an event has what is to be erased, or what is in its place."""
         found = {
             f"{part}.{name}"
-            for part, image in zip(IMAGES, one.row[8:12], strict=True)
+            for part, image in zip(IMAGES, row[8:12], strict=True)
             for name in _members(image)
             if name in self._extent.columns
         }
-        if one.actor is not None and (self._wanted.actor or one.actor in values):
+        if actor is not None and (self._wanted.actor or actor in values):
             found.add("actor")
-        for name, value in _members(one.row.context).items():
+        for name, value in _members(row.context).items():
             # What says that an event belongs to a backfill is no data of anybody's.
             if name != "backfill" and (name in self._wanted.context or _holds(_any(value), values)):
                 found.add(f"context.{name}")
-        gone = self._erased.get(one.row.seq, NOTHING_ERASED)
-        return {path for path in found if path not in gone or gone[path].commitment is None}
+        return found
 
     def _record(self, kind: erasures.Kind, seqs: Sequence[int], paths: Iterable[str]) -> None:
         ranges = "{" + ",".join(f"[{seq},{seq}]" for seq in seqs) + "}"
@@ -325,8 +447,14 @@ class _Erasing:
         self._connection.execute(_QUERIES["forget_salt"], parameters)
 
     def _blank(self, one: _Sealed, paths: set[str]) -> None:
+        row = self._logged.get(one.row.seq)
+        if row is None:
+            return
         number = self._result.records[-1].number
-        values = dict(zip(IMAGES, one.row[8:12], strict=True)) | {"context": one.row.context}
+        values = dict(zip(IMAGES, row[8:12], strict=True)) | {"context": row.context}
+        if row is not one.row:
+            # A stand-in for an event that is archived, whose parts are others.
+            paths = {f"{part}.{name}" for part in IMAGES for name in self._extent.columns} | paths
         changed = {part: scrubbed(image, part, paths, number) for part, image in values.items()}
         actor = stand_in("actor", number).decode() if "actor" in paths else one.actor
         self._connection.execute(_QUERIES["blank"], {**changed, "actor": actor, "seq": one.row.seq})
@@ -363,6 +491,11 @@ class _Erasing:
             self._result.texts += self._connection.execute(_QUERIES[query], about).rowcount
         for query in ("rekey_parked", "rekey_skipped", "forget_requests", "forget_positions"):
             self._connection.execute(_QUERIES[query], about)
+
+
+def _at_places(name: str) -> str:
+    """One of the queries over events, of those at some places."""
+    return reading.rendered(name).replace("e.seq between %(first)s and %(last)s", "e.seq = any (%(seqs)s)")
 
 
 def scrubbed(image: bytes | None, part: str, paths: Iterable[str], erasure: int) -> str | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rowcall.audit import archives
 from rowcall.audit import erase as erasing
 from rowcall.cli.options import DsnOption, YesOption, confirmed, connect
 from rowcall.postgres.checks.finding import counted
@@ -36,6 +40,10 @@ def erase(
             help="Also what was sealed when its column was not erasable: nothing of those events is proven any more.",
         ),
     ] = False,
+    archive: Annotated[
+        Path | None,
+        typer.Option("--archive", metavar="DIR", help="Also from what rowcall prune --archive wrote there."),
+    ] = None,
     yes: YesOption = False,
 ) -> None:
     """Take a row's erasable values out of the log for good, on record; its seals still prove the rest.
@@ -45,11 +53,18 @@ def erase(
     wanted = erasing.Request(
         table=table, key=key, columns=columns or (), context=context or (), actor=actor, forgo=forgo_proof
     )
-    with connect(dsn) as connection:
-        found = erasing.extent(connection, wanted)
+    with connect(dsn) as connection, ExitStack() as stack:
+        beside = None if archive is None else stack.enter_context(archives.loaded(connection, archive))
+        found = erasing.extent(connection, wanted, beside)
         names = ", ".join(sorted(found.columns))
         confirmed(yes, f"Erase {names} from {counted(len(found.seqs), 'event')} of {found.table} {key}, for good?")
-        result = erasing.erase(connection, wanted)
+        result = erasing.erase(connection, wanted, beside)
+        if archive is None and archives.are_there(connection):
+            print("rowcall: What rowcall prune archived still has it: --archive DIR erases there too.", file=sys.stderr)
+    for path, _ in result.files:
+        print(f"wrote {path} anew")
+    if not result.records:
+        return
     numbers = " and ".join(str(record.number) for record in result.records)
     also = f", {counted(result.rejections, 'refused write')}" if result.rejections else ""
     also += f", {counted(result.texts, 'error text')}" if result.texts else ""
