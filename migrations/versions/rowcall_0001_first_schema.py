@@ -92,6 +92,8 @@ FUNCTIONS = (
     "gate_v1",
     "request_v1",
     "amend_v1",
+    "place_guards_v1",
+    "moved_v1",
     "guard_triggers_v1",
     "guard_is_current_v1",
     "declare_guards_v1",

@@ -9,8 +9,7 @@ declare
   v_function regprocedure;
 begin
   for v_name in
-    select tgname from pg_trigger
-    where tgrelid = table_oid and not tgisinternal and tgparentid = 0 and starts_with(tgname, 'zz_rowcall_')
+    select tgname from rowcall.guards_of_v1(table_oid) where tgparentid = 0
   loop
     execute format('drop trigger %I on %s', v_name, table_oid);
   end loop;

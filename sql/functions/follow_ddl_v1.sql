@@ -1,5 +1,6 @@
 -- Keeps capture true to the tables while people change them: after DDL on a watched table, its partitions or its triggers,
 -- the functions and triggers are generated anew in the same transaction; a dropped table's history stays under its name.
+-- Validation triggers hold expressions of users', so they are made anew by "rowcall sync" only, but keep their place after all others.
 -- What goes wrong here becomes a warning, never a failed migration: the triggers then stay as they were until "rowcall sync".
 -- SECURITY DEFINER, because whoever may alter a table need not be allowed to make functions in schema rowcall.
 -- Called by: the event triggers rowcall_follow_ddl and rowcall_follow_drop, which only a superuser can make.
@@ -42,6 +43,7 @@ begin
   end if;
   if to_regproc('rowcall.gate_' || relation_id) is not null and not rowcall.guard_is_current_v1(relation_id) then
     perform rowcall.install_guard_v1(relation_id);
+    perform rowcall.place_guards_v1(relation_id);
   end if;
 end $$;
 

@@ -4,7 +4,8 @@
 -- the same images as the log, so excluded columns are absent from requests, rejections and messages too. As in the capture
 -- function, code that no longer fits the table falls back to generic code instead of failing the write.
 -- gate_N's arguments: timeout in ms, on_unavailable, then the handlers' names in order.
--- refuse_N's and warn_N's arguments: the rule's name and its message.
+-- refuse_N's and warn_N's arguments: the rule's name and its message; with a third and a fourth, refuse_N speaks in the name of a
+-- before-handler instead, and gives a hint.
 -- Called by: install_guard_v1, guard_is_current_v1.
 create function rowcall.guard_definition_v1(relation_id integer) returns text
 language plpgsql stable
@@ -83,9 +84,12 @@ begin%1$s
       column = coalesce(v_answer ->> 'column', ''),
       hint = coalesce(v_answer ->> 'hint', 'The rejection is recorded: see "rowcall audit rejections".');
   end if;
-  perform set_config('rowcall.amendment', coalesce(v_answer ->> 'amendment', ''), true);
+  perform set_config('rowcall.amendment', coalesce(v_answer ->> 'amendment', ''), true);%2$s
   return case when tg_op = 'DELETE' then old else new end;
-end $gate$, v_images),
+end $gate$, v_images, case when (select relkind = 'p' from pg_class where oid = v_relation.oid) then $judged$
+  if tg_op = 'UPDATE' then
+    perform set_config('rowcall.judged', concat(tg_relid, ' ', old.ctid), true);
+  end if;$judged$ end),
     format($refuse$
 #variable_conflict use_variable
 declare
@@ -94,14 +98,18 @@ declare
   v_key jsonb;
   v_request jsonb;
   v_column constant text := rowcall.rule_column_v1(tg_relid, tg_name);
-  v_message constant text := format('%%s of %%I.%%I violates rule "%%s": %%s', lower(tg_op), tg_table_schema, tg_table_name,
-    tg_argv[0], tg_argv[1]);
+  v_by constant text := coalesce(tg_argv[2], 'rule');
+  v_message constant text := format(case v_by when 'rule' then '%%s of %%I.%%I violates rule "%%s": %%s'
+    else '%%s of %%I.%%I was rejected by %%s: %%s' end, lower(tg_op), tg_table_schema, tg_table_name, tg_argv[0], tg_argv[1]);
 begin
   if to_regprocedure('rowcall.ask_v1(text, jsonb, integer)') is not null then%1$s
     perform rowcall.ask_v1('gate_refuse_v1',
-      v_request || jsonb_build_object('rule', tg_argv[0], 'message', tg_argv[1], 'column', v_column), 1000);
+      v_request || jsonb_build_object(v_by, tg_argv[0], 'message', tg_argv[1], 'column', v_column), 1000);
   end if;
-  if v_column is null then
+  if v_by = 'handler' then
+    raise exception using errcode = '23514', message = v_message, hint = tg_argv[3],
+      constraint = tg_argv[0], schema = tg_table_schema, table = tg_table_name;
+  elsif v_column is null then
     raise exception using errcode = '23514', message = v_message,
       constraint = tg_argv[0], schema = tg_table_schema, table = tg_table_name;
   end if;

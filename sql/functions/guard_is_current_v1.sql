@@ -1,4 +1,4 @@
--- Whether the validation of a relation is in place, enabled, and made from its declarations and the table as they are now.
+-- Whether the validation of a relation is in place, enabled, last to fire, and made from its declarations and the table as they are now.
 -- Called by: guard_v1, rowcall sync --check.
 create function rowcall.guard_is_current_v1(relation_id integer) returns boolean
 language sql stable
@@ -9,10 +9,13 @@ as $$
     and not exists (
       select from (
         select t.tgname::text as name, obj_description(t.oid, 'pg_trigger') as made_by
-        from pg_trigger as t join rowcall.relation as r on r.oid = t.tgrelid
-        where r.id = relation_id and t.tgparentid = 0 and t.tgenabled <> 'D' and starts_with(t.tgname, 'zz_rowcall_')
+        from rowcall.relation as r cross join lateral rowcall.guards_of_v1(r.oid) as t
+        where r.id = relation_id and t.tgparentid = 0 and t.tgenabled <> 'D'
       ) as found
-      full join rowcall.guard_triggers_v1(relation_id) as wanted using (name)
+      full join (
+        select regexp_replace(w.name, '^zz_rowcall_', p.prefix) as name, w.statement
+        from rowcall.guard_triggers_v1(relation_id) as w cross join rowcall.guard_prefix_v1(relation_id) as p (prefix)
+      ) as wanted using (name)
       where found.made_by is distinct from md5(wanted.statement))
     and not exists (
       select from (

@@ -1,11 +1,12 @@
 -- The validation triggers of a relation as they should be: name, statement, and what they are for: a rule or a before-handler,
 -- with the expression in a user's words, whose mistakes are to be told as such.
--- BEFORE triggers fire by name, so "zz_…" comes after the user's own:
+-- BEFORE triggers fire by name, so "zz_…" comes after the user's own; where it does not, place_guards_v1 gives them other names:
 --   zz_rowcall_1_<app>_<group>_1_gate_<operation>   asks before-handlers of one app, which one listener answers together,
 --   zz_rowcall_1_<app>_<group>_2_amend_<operation>  writes what they amended, before others are asked,
 --   zz_rowcall_3_rule_<name>                        the rules, which so judge the row as it will be written,
---   zz_rowcall_4_again_<name>                       the rules AFTER it is written, because a trigger of the user's whose name
---                                                   sorts after ours may have changed the row once more,
+--   zz_rowcall_4_again_<name>                       the rules AFTER it is written, because a trigger of the user's may have
+--                                                   changed the row on its way to another partition, or come after ours until
+--                                                   somebody synchronises, where no event trigger sees it,
 --   zz_rowcall_5_warn_<name>                        rules that only warn, AFTER, about rows that are written indeed.
 -- Handlers in a row are asked together; one with a condition is asked by itself, since that decides about it alone, and about the
 -- row as the ones before amended it. If every handler of a group names columns, rows in which none of them changed never leave
@@ -13,9 +14,11 @@
 -- gate has just written it.
 -- A rule is the WHEN of its trigger: it costs a fraction of a microsecond, is evaluated as the writer, its names were
 -- resolved when it was made and no search_path can change them. Like a CHECK, a rule that comes out null passes.
--- A row on its way to another partition is an update to BEFORE triggers only, so there rules that warn are BEFORE too. Generated
--- columns are known to AFTER triggers only.
--- Called by: guard_v1, guard_is_current_v1.
+--   zz_rowcall_[02]_moved_…                         see moved_v1.
+-- A row on its way to another partition is an update to BEFORE triggers only, and a delete and an insert to all. So there a rule that
+-- warns, and is for updates alone, is BEFORE, and any other AFTER: it would warn twice of such a row.
+-- Generated columns are known to AFTER triggers only.
+-- Called by: guard_v1, guard_is_current_v1. place_guards_v1 makes the last kind, and renames all of them.
 create function rowcall.guard_triggers_v1(relation_id integer)
 returns table (name text, statement text, kind text, subject text, expression text)
 language sql stable
@@ -61,7 +64,7 @@ as $$
     select 'zz_rowcall_4_again_', 'after', 'refuse', array_remove(operations, 'delete'), rules.*
     from rules where on_violation = 'refuse' and 'new' = any (rows)
     union all
-    select 'zz_rowcall_5_warn_', case when partitioned and not late then 'before' else 'after' end, 'warn', operations, rules.*
+    select 'zz_rowcall_5_warn_', case when partitioned and not late and operations = '{update}' then 'before' else 'after' end, 'warn', operations, rules.*
     from rules where on_violation = 'warn'
   )
   select format('%s_1_gate_%s', prefix, operation),
@@ -84,4 +87,6 @@ as $$
       prefix || short, timing, array_to_string(at, ' or '), table_oid::regclass, condition, function, relation_id, c.name, message),
     'rule', c.name, c.expression
   from checks as c
+  union all
+  select name, statement, 'moved', subject, null from rowcall.moved_triggers_v1(relation_id)
 $$;

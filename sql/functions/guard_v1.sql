@@ -26,7 +26,9 @@ begin
   end if;
   perform rowcall.install_guard_v1(v_relation);
   perform rowcall.make_guard_v1(v_relation, t.kind, t.subject)
-    from (select distinct g.kind, g.subject from rowcall.guard_triggers_v1(v_relation) as g) as t;
+    from (select distinct g.kind, g.subject from rowcall.guard_triggers_v1(v_relation) as g
+          where g.kind operator(pg_catalog.<>) 'moved') as t;
+  perform rowcall.place_guards_v1(v_relation);
   return case when v_new then 'created'
     when (rules operator(pg_catalog.||) handlers) operator(pg_catalog.=) '[]' then 'removed'
     else pg_catalog.concat('changed', ' (' operator(pg_catalog.||) v_changes operator(pg_catalog.||) ')') end;

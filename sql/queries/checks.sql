@@ -39,20 +39,13 @@ where rowcall.guard_is_current_v1(g.id) is not true
 order by 1, 2;
 
 -- name: late_triggers
--- BEFORE ROW triggers of others that can change a row after validation of ours that is not done again when it is written: what
--- before-handlers said, and rules where rows move between partitions. Triggers fire in the order of their names, byte by byte.
-select distinct t.tgrelid::regclass::text, quote_ident(t.tgname)
+-- BEFORE ROW triggers that can change a row after our validation and that no name of ours sorts after, see functions/place_guards_v1.sql.
+select distinct t.table_oid::regclass::text, quote_ident(t.name)
 from rowcall.relation as r
-join pg_class as c on c.oid = r.oid
-cross join lateral (select r.oid union select relid from pg_partition_tree(r.oid)) as p (oid)
-join pg_trigger as t on t.tgrelid = p.oid and not t.tgisinternal and t.tgparentid = 0 and t.tgenabled <> 'D'
-  and t.tgtype & 67 = 3 and t.tgtype & 20 <> 0
-where r.dropped_at is null
-  and not exists (select from pg_proc where oid = t.tgfoid and pronamespace = 'rowcall'::regnamespace)
-  and t.tgname > (
-    select min(g.tgname) from pg_trigger as g
-    where g.tgrelid = r.oid and g.tgname like 'zz\_rowcall\_%%'
-      and (starts_with(g.tgname, 'zz_rowcall_1_') or c.relkind = 'p' and starts_with(g.tgname, 'zz_rowcall_3_')))
+cross join lateral rowcall.others_before_v1(r.id) as t
+join pg_trigger as g on g.oid = t.trigger_oid and g.tgparentid = 0 and g.tgenabled <> 'D' and g.tgtype & 20 <> 0
+where r.dropped_at is null and exists (select from rowcall.guards_of_v1(r.oid))
+  and t.name > (rowcall.guard_prefix_v1(r.id) || '1')::name
 order by 1, 2;
 
 -- name: dropped

@@ -122,13 +122,14 @@ def test_what_cannot_be_checked(dsn: str, database: Database, write_app: Any) ->
 
 
 def test_synchronising_tells_of_triggers_that_come_after_it(dsn: str, database: Database, write_app: Any) -> None:
-    database.execute("""
+    late = f'"{chr(0x10FFFF) * 2}"'
+    database.execute(f"""
         create function spoil() returns trigger language plpgsql as $$ begin return new; end $$;
-        create trigger zzz before insert on parts_1 for each row execute function spoil();
+        create trigger {late} before insert on parts_1 for each row execute function spoil();
         create trigger zzz before insert on users for each row execute function spoil()""")
     said = fine("sync", write_app(APP), "--dsn", dsn).err
     assert said == (
-        "rowcall: The trigger zzz of parts_1 fires after validation, so what it changes in a row is not validated."
+        f"rowcall: The trigger {late} of parts_1 fires after validation, so what it changes in a row is not validated."
         " Rename it so that it sorts before zz_rowcall_:"
-        " psql -c 'alter trigger zzz on parts_1 rename to \"a_zzz\"'.\n"
+        f" psql -c 'alter trigger {late} on parts_1 rename to \"a_{chr(0x10FFFF) * 2}\"'.\n"
     )

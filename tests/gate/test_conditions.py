@@ -1,6 +1,5 @@
 """`when=` of before-handlers: rows that do not fulfil it never leave PostgreSQL."""
 
-import shlex
 from typing import Any
 
 import psycopg
@@ -8,7 +7,6 @@ import pytest
 from psycopg import errors as pg
 
 from rowcall import Event, Reject, Rowcall, errors
-from tests.command import fine
 from tests.listeners import listening, sync
 
 Database = psycopg.Connection[Any]
@@ -147,32 +145,3 @@ def test_generated_columns_identity_and_defaults(dsn: str, database: Database, w
     )
     assert seen[0] == {"id": 1, "price": 7, "note": "n", "twice": None}
     assert database.execute("select id, price, twice from lines order by id").fetchall() == [(1, 7, 14), (2, 8, 16)]
-
-
-def test_a_trigger_that_would_change_what_a_handler_judged_is_told(dsn: str, database: Database) -> None:
-    database.execute("""
-        create function spoil() returns trigger language plpgsql as $$ begin return new; end $$;
-        create trigger a before insert on users for each row execute function spoil();
-        create trigger zzz before insert or update on users for each row execute function spoil();
-        create trigger zzzz after insert on users for each row execute function spoil();
-        create trigger zzzzz before delete on users for each row execute function spoil()""")
-    app = Rowcall()
-    app.watch("users")
-    app.rule("users", "adult", "new.age >= 18")
-    sync(app, dsn)
-
-    def told() -> list[Any]:
-        lines = fine("doctor", "--format", "jsonl", "--dsn", dsn).lines
-        return [(line["severity"], line["subject"], line["cure"]) for line in lines if line["check"] == "guards_last"]
-
-    assert told() == []
-    app.before("users")(check)
-    sync(app, dsn)
-    [(severity, subject, cure)] = told()
-    assert (severity, subject) == ("risk", "users")
-    statement: Any = shlex.split(cure.partition("psql -c ")[2].removesuffix("."))[0]
-    database.execute(statement)
-    assert told() == []
-
-
-def check(event: Event) -> None: ...

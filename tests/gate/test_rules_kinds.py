@@ -287,6 +287,25 @@ def test_warnings_of_partitioned_tables(dsn: str, database: Database) -> None:
     assert database.execute(recorded).fetchall() == [("insert", "ordered"), ("update", "forward")]
 
 
+def test_a_moved_row_is_warned_of_once(dsn: str, database: Database) -> None:
+    database.execute(PARTITIONED)
+    database.execute("insert into accounts values (1, 'draft', 1, 2), (2, 'draft', 1, 2)")
+    app = Rowcall()
+    for name, expression in {"new": "new.low < 0", "old": "old.low < 0", "both": "old.low < new.low"}.items():
+        app.rule("accounts", name, expression, on_violation="warn")
+    sync(app, dsn)
+    recorded = "select rule, operation::text from rowcall.rejection order by id"
+    database.execute("update accounts set id = 150 where id = 1")
+    moved = database.execute(recorded).fetchall()
+    assert sorted(moved) == [("both", "update"), ("new", "insert"), ("old", "delete")]
+    database.execute("delete from rowcall.rejection")
+    database.execute("update accounts set id = 3 where id = 2")
+    assert sorted(database.execute(recorded).fetchall()) == [("both", "update"), ("new", "update"), ("old", "update")]
+    database.execute("delete from rowcall.rejection")
+    database.execute("insert into accounts values (3, 'draft', 1, 2) on conflict (id) do nothing")
+    assert database.execute(recorded).fetchall() == []
+
+
 def test_a_rule_with_a_query_keeps_nobody_from_changing_the_table(dsn: str, database: Database) -> None:
     database.execute("""create table odd (id int, "Größe (m)" numeric, "a""b" text, valid boolean, primary key (id))""")
     app = Rowcall()

@@ -46,15 +46,14 @@ def guard_current(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
             "problem",
             "guard_current",
             f"{schema}.{table}",
-            f"The triggers that validate {schema}.{table} are missing, disabled or made from other declarations.",
+            f"The triggers that validate {schema}.{table} are missing, disabled, not the last to fire, or made from other"
+            " declarations.",
             f"Run {_declare_again(schema, table, declared_by, {})}.",
         )
 
 
 def guards_last(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """Triggers that can change a row after before-handlers, or rules of a partitioned table, judged it. Other rules are checked
-    again once the row is written.
-    """
+    """Triggers that can change a row after it was judged, because no name that validation could have sorts after theirs."""
     for table, trigger in ask(connection, "late_triggers"):
         yield Finding(
             "risk",
