@@ -16,7 +16,6 @@ declare
     || case when current_setting('server_version_num')::integer >= 170000 then ' -c transaction_timeout=0' else '' end);
   v_options text;
   v_function regprocedure;
-  v_former name;
   v_schema name;
 begin
   select n.nspname into v_schema
@@ -39,17 +38,14 @@ begin
   execute format('create server rowcall_gate foreign data wrapper dblink_fdw options (%s)', v_options);
   execute format('create user mapping for rowcall_gate server rowcall_gate options (user %L, password %L)', login, password);
   grant usage on foreign server rowcall_gate to rowcall_gate;
-  for v_former in
-    select distinct r.rolname from pg_proc as p cross join aclexplode(p.proacl) as a join pg_roles as r on r.oid = a.grantee
-    where p.oid = 'rowcall.gate_submit_v1(text, text)'::regprocedure and a.grantee <> p.proowner and r.rolname <> login
-  loop
-    perform rowcall.let_gate_login_v1(v_former, false);
-  end loop;
+  perform rowcall.let_gate_login_v1(l, false) from rowcall.gate_logins_v1() as l where l <> login;
   perform rowcall.let_gate_login_v1(login, true);
   perform rowcall.install_ask_v1();
 end $$;
 
--- Gives or takes what the gate's login may do.
+-- Gives or takes what the gate's login may do. Its sessions do not show what they are asked: pg_stat_activity would show it to every other
+-- session of the same login, and a writer can use one where dblink is open to everybody. That takes a superuser, or who was
+-- granted SET on the parameter; elsewhere "rowcall doctor" tells.
 create function rowcall.let_gate_login_v1(login name, may boolean) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -60,4 +56,20 @@ begin
   execute format(v_form, 'function',
     'rowcall.gate_submit_v1(text, text), rowcall.gate_await_v1(bigint, text), rowcall.gate_record_v1(text, text)', login);
   execute format(v_form, 'procedure', 'rowcall.gate_ask_v1(text, text, jsonb), rowcall.gate_refuse_v1(text, text, jsonb)', login);
+  begin
+    execute format('alter role %I in database %I %s track_activities', login, current_database(), case when may then 'set' else 'reset' end)
+      || case when may then ' = off' else '' end;
+  exception when insufficient_privilege then
+    null;
+  end;
 end $$;
+
+-- The gate's login, and those it had before.
+-- Called by: configure_gate_v1, rowcall doctor.
+create function rowcall.gate_logins_v1() returns setof name
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select distinct r.rolname from pg_proc as p cross join aclexplode(p.proacl) as a join pg_roles as r on r.oid = a.grantee
+  where p.oid = 'rowcall.gate_submit_v1(text, text)'::regprocedure and a.grantee <> p.proowner and r.rolcanlogin
+$$;

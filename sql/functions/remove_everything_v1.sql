@@ -7,6 +7,7 @@ do $$
 declare
   v_object record;
 begin
+  perform rowcall.let_gate_login_v1(l, false) from rowcall.gate_logins_v1() as l;
   -- Functions first: their triggers on user tables go with them. What calls others is younger, and goes before them.
   for v_object in
     select format('drop %s if exists %s cascade', case prokind when 'p' then 'procedure' else 'function' end,

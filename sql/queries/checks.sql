@@ -214,12 +214,20 @@ select array_agg(distinct r.schema_name || '.' || r.table_name), array_remove(ar
   case when not exists (select from pg_foreign_server where srvname = 'rowcall_gate') then 'foreign server rowcall_gate' end,
   case when not exists (select from pg_user_mappings where srvname = 'rowcall_gate' and usename = 'rowcall_gate')
     then 'user mapping' end,
-  case when not exists (
-    select from pg_proc as p cross join lateral aclexplode(p.proacl) as a join pg_roles as l on l.oid = a.grantee
-    where p.oid = to_regprocedure('rowcall.gate_submit_v1(text, text)') and a.grantee <> p.proowner and l.rolcanlogin
-  ) then 'login' end], null)
+  case when not exists (select from rowcall.gate_logins_v1()) then 'login' end], null)
 from rowcall.before_handler as h
 join rowcall.relation as r on r.id = h.relation and r.dropped_at is null;
+
+-- name: gate_shown
+-- Logins of the gate whose sessions show what they are asked, and the statement that ends it.
+select l, format('alter role %%I in database %%I set track_activities = off', l, current_database())
+from rowcall.gate_logins_v1() as l
+join pg_roles as r on r.rolname = l
+where not exists (
+  select from pg_db_role_setting as s
+  where s.setrole = r.oid and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+    and 'track_activities=off' = any (s.setconfig))
+order by 1;
 
 -- name: more_rights
 -- Roles that were granted more on Rowcall's tables than an auditor of the log has, but rights to write to the log, of which "grants" tells.

@@ -15,7 +15,7 @@ from rowcall.postgres import schema
 from rowcall.postgres.checks import finding
 from tests.cli.conftest import WriteApp, a_capture_trigger
 from tests.command import fine, refused, rowcall
-from tests.conftest import Connect, bin_directory
+from tests.conftest import GATE_ROLE, Connect, bin_directory
 from tests.listeners import drain, enlist, sync
 from tests.waiting import eventually
 
@@ -512,6 +512,16 @@ def test_a_gate_that_is_shut(
     assert line["severity"] == "problem"
     assert line["finding"] == f"The before-handlers of public.users cannot be asked: the gate has {missing}"
     fine("migrate", "--gate-dsn", gate, "--dsn", dsn)
+    assert examine(dsn) == []
+
+
+def test_a_gate_that_shows_what_it_is_asked(dsn: str, database: Database, gate: str) -> None:
+    assert examine(dsn) == []
+    database.execute(f"alter role {GATE_ROLE} in database {database.info.dbname} reset track_activities")
+    line = found(dsn, "gate_hidden")
+    assert (line["severity"], line["subject"]) == ("risk", GATE_ROLE)
+    statement: Any = shlex.split(line["cure"].partition("psql -c ")[2].partition(";")[0])[0]
+    database.execute(statement)
     assert examine(dsn) == []
 
 

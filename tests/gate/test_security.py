@@ -171,6 +171,24 @@ def test_a_writer_who_puts_another_connection_in_place_of_the_gates(
     assert database.execute("select id, age from users").fetchall() == [(2, 20)]
 
 
+@pytest.mark.usefixtures("open_dblink")
+def test_no_session_of_the_gate_shows_what_another_asked(dsn: str, database: Database, connect: Connect) -> None:
+    app = guarded()
+    sync(app, dsn)
+    writer, other = connect(autocommit=True), connect(autocommit=True)
+    with listening(app, dsn):
+        writer.execute("insert into users values (1, 'secret', 20)")
+        other.execute("insert into users values (2, 'ok', 20)")
+        seen = """select * from tools.dblink('rowcall', $$
+            select coalesce(string_agg(query, ''), 'hidden'), count(*) from pg_stat_activity
+            where application_name = 'rowcall gate writer' and datname = current_database() $$) as t (said text, sessions int)"""
+        row = other.execute(seen).fetchone()
+    assert row
+    assert "secret" not in row[0]
+    assert "call" not in row[0]
+    assert row[1] == 2
+
+
 def test_nobody_can_amend_a_row_by_a_setting(dsn: str, database: Database, clerk: Database) -> None:
     """The clerk may not write "age"; an amendment would, with the rights of whoever writes the row."""
     app = guarded(on=["insert", "update"], columns=["email"])

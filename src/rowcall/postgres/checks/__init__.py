@@ -25,6 +25,7 @@ _CHECKS: tuple[Check, ...] = (
     log.append_only,
     seals.log_sealed,
     gate.gate_open,
+    gate.gate_hidden,
     subscriptions.subscriptions_read,
     subscriptions.backfills_complete,
     subscriptions.dead_letters,
