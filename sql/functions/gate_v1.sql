@@ -135,6 +135,7 @@ end $$;
 -- verdicts: of the requests with these ids. awaited: the locks to let go. next: those to take before.
 -- tickets: whose requests are this session's already. busy: requests that are being answered.
 -- known: the handlers this process has, by relation.
+-- What would not fit into one answer, beyond 32 MB, comes without its body, and with it in a later turn.
 create procedure rowcall.gate_turn_v1(ids bigint[], verdicts jsonb[], next bigint[], awaited bigint[],
   tickets bigint[], busy bigint[], known jsonb, inout asked json)
 language plpgsql
@@ -147,16 +148,22 @@ begin
     commit;
   end if;
   perform pg_advisory_unlock(k) from unnest(awaited) as k;
-  select json_build_object('strange', bool_or(known -> q.relation::text is null), 'requests', json_agg(json_build_object(
+  with found as materialized (
+    select q.*, known -> q.relation::text is null as strange,
+      -- In this order: who cannot answer a request must not take it from who can, and an AND would go on after a null.
+      case when q.handlers <@ (known -> q.relation::text) then q.ticket = any (tickets) or pg_try_advisory_lock(q.ticket | 2) end as ours
+    from rowcall.request as q
+    where q.verdict is null and q.expires_at > clock_timestamp() and q.id <> all (busy)
+  ), measured as (
+    select f.*, b.text, sum(octet_length(b.text)) over (order by f.id rows unbounded preceding) - octet_length(b.text) as before
+    from found as f cross join lateral (select f.body::text) as b (text)
+    where f.ours
+  )
+  select json_build_object('strange', (select bool_or(strange) from found), 'requests', json_agg(json_build_object(
       'id', q.id, 'ticket', q.ticket, 'turn', q.turn, 'seconds', extract(epoch from q.expires_at - clock_timestamp()),
       'since', (select max(l.since) from rowcall.layout as l where l.relation = q.relation),
-      'relation', q.relation, 'handlers', q.handlers, 'body', q.body::text))
-      -- In this order: who cannot answer a request must not take it from who can, and an AND would go on after a null.
-      filter (where case when q.handlers <@ (known -> q.relation::text)
-        then q.ticket = any (tickets) or pg_try_advisory_lock(q.ticket | 2) end))
-    into asked
-    from rowcall.request as q
-    where q.verdict is null and q.expires_at > clock_timestamp() and q.id <> all (busy);
+      'relation', q.relation, 'handlers', q.handlers, 'body', case when q.before < 33554432 then q.text end)))
+    into asked from measured as q;
 end $$;
 
 -- What a request comes to that nobody answered, as its handlers declared.

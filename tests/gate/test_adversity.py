@@ -16,7 +16,7 @@ from psycopg import errors as pg
 
 from rowcall import Event, Reject, Rowcall
 from rowcall.errors import Stuck
-from rowcall.gate import server
+from rowcall.gate import server, threads
 from rowcall.gate.line import Answer, Line
 from rowcall.gate.tickets import Tickets
 from tests.conftest import Connect
@@ -212,7 +212,7 @@ def test_a_handler_whose_own_future_is_cancelled_is_a_failing_handler(
 def test_a_listener_whose_threads_never_return_starts_anew(
     dsn: str, database: Database, writer: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MOST_THREADS", 2)
+    monkeypatch.setattr(threads, "MOST_THREADS", 2)
     monkeypatch.setattr(server, "OVERDUE", 0.1)
     app = Rowcall()
     enough = threading.Event()

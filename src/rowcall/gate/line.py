@@ -7,6 +7,7 @@ notifications cannot be missed either, whatever else the connection is doing whe
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,10 +29,13 @@ class Line:
     :param statement: with parameters as ``$1``, giving one row of one value.
     :param heard: called whenever somebody notified.
     :ivar broken: fails with what made the connection useless.
+    :ivar lock: held by whoever uses it. Statements may be sent from any thread, what comes is read on the loop.
     """
 
     def __init__(self, connection: psycopg.AsyncConnection[Any], statement: str, heard: Callable[[], None]) -> None:
-        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.broken: asyncio.Future[None] = self._loop.create_future()
+        self.lock = threading.RLock()
         self._connection = connection
         self._line = connection.pgconn
         # A connection that is lost does not know its socket any more.
@@ -40,7 +44,7 @@ class Line:
         self._line.nonblocking = 1
         self._result: pq.abc.PGresult | None = None
         self._answered: Callable[[Answer], None] | None = self._prepared
-        asyncio.get_running_loop().add_reader(self._socket, self._readable)
+        self._loop.add_reader(self._socket, self._readable)
         self._line.send_prepare(_NAME, statement.encode())
         self._flush()
 
@@ -83,24 +87,29 @@ class Line:
         return self._answered is None and not self.broken.done()
 
     def ask(self, parameters: Sequence[bytes | None], answered: Callable[[Answer], None]) -> None:
-        """Send the statement; only on a free line."""
+        """Send the statement; only on a free line, and under its lock."""
         assert self._answered is None
         self._answered = answered
         try:
             self._line.send_query_prepared(_NAME, parameters)
             self._flush()
         except psycopg.Error as error:
-            self.give_up(error)
+            self._loop.call_soon_threadsafe(self.give_up, error)
 
     def _flush(self) -> None:
         """Send what the socket takes now, and the rest as it takes more: a server that is slow must not stop the loop."""
         if self._line.flush():
-            asyncio.get_running_loop().add_writer(self._socket, self._writable)
+            self._loop.call_soon_threadsafe(self._await_room)
+
+    def _await_room(self) -> None:
+        if not self.broken.done():
+            self._loop.add_writer(self._socket, self._writable)
 
     def _writable(self) -> None:
         try:
-            if not self._line.flush():
-                asyncio.get_running_loop().remove_writer(self._socket)
+            with self.lock:
+                if not self._line.flush():
+                    self._loop.remove_writer(self._socket)
         except psycopg.Error as error:
             self.give_up(error)
 
@@ -112,7 +121,8 @@ class Line:
 
     def _readable(self) -> None:
         try:
-            self._read()
+            with self.lock:
+                self._read()
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody would hear of it, and the line be deaf
             self.give_up(error)
 
@@ -152,9 +162,8 @@ class Line:
 
     def _let_go(self) -> None:
         """Leave the socket alone."""
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._socket)
-        loop.remove_writer(self._socket)
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
 
 
 async def _check_session(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,9 +16,12 @@ import psycopg
 from rowcall import errors, resources
 from rowcall.errors import describe
 from rowcall.event import Event, Operation
+from rowcall.gate import threads
+from rowcall.gate.asking import Asking, Call, Request
 from rowcall.gate.line import Answer, Line
+from rowcall.gate.threads import Threads
 from rowcall.gate.tickets import Tickets
-from rowcall.gate.verdict import Verdict, encode, judge, refusal
+from rowcall.gate.verdict import Late, call_async, decide, encode
 from rowcall.handler import BeforeHandler
 from rowcall.postgres import connection as connections
 from rowcall.postgres.log import LogReader
@@ -33,14 +37,10 @@ BACKSTOP = 1.0
 SWEEP = 30.0
 #: Seconds that the server has to take the last verdicts from a listener that is told to stop.
 PATIENCE = 5.0
-#: Sync handlers that run at a time; those beyond wait, up to their writers' deadlines.
-MOST_THREADS = 64
 #: Seconds beyond the longest timeout after which a call is not expected to return any more.
 OVERDUE = 30.0
-#: Before the writer's deadline a handler is cut, so that the writer still hears which one was too slow: by so many seconds at
-#: most, or this share of the time that is left.
-MARGIN = 0.02
-SHARE = 0.1
+#: Seconds until another look at a call whose time is up, but that has just returned.
+_AGAIN = 0.001
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -57,26 +57,6 @@ class Body(msgspec.Struct, frozen=True):
     context: dict[str, Any] | None
 
 
-class Request(msgspec.Struct, frozen=True):
-    """What a writer's session of the gate waits for.
-
-    :ivar ticket: who asks which handlers; its locks say whose requests these are, and when one is answered.
-    :ivar turn: by which of the ticket's two locks this one is waited for.
-    :ivar seconds: until the writer's deadline.
-    :ivar since: since when its table has the layout it has; None if it has gone.
-    :ivar body: what it asks, still as text: one that cannot be read must not be in the way of others.
-    """
-
-    id: int
-    ticket: int
-    turn: int
-    seconds: float
-    since: int | None
-    relation: int
-    handlers: list[str]
-    body: str
-
-
 class Asked(msgspec.Struct, frozen=True):
     """What a turn found.
 
@@ -87,39 +67,8 @@ class Asked(msgspec.Struct, frozen=True):
     requests: list[Request] | None
 
 
-class Given(msgspec.Struct, frozen=True):
-    """A verdict on its way to who waits for it."""
-
-    request: Request
-    verdict: bytes
-
-
 _ASKED = msgspec.json.Decoder(Asked)
 _BODY = msgspec.json.Decoder(Body)
-
-
-class Threads(ThreadPoolExecutor):
-    """Where sync handlers run; one that never returns keeps its thread.
-
-    :ivar running: what has not returned, and since when by the clock of event loops.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(MOST_THREADS, thread_name_prefix="rowcall-gate")
-        self.running: dict[Future[Any], float] = {}
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future = super().submit(function, *args, **kwargs)
-        self.running[future] = time.monotonic()
-        future.add_done_callback(self._returned)
-        return future
-
-    def _returned(self, future: Future[Any]) -> None:
-        self.running.pop(future, None)
-
-    def are_stuck(self, since: float) -> bool:
-        """Whether every thread is taken by what began before that."""
-        return sum(began < since for began in list(self.running.values())) >= MOST_THREADS
 
 
 class GateServer:
@@ -139,12 +88,16 @@ class GateServer:
         self._guarded: dict[int, dict[str, BeforeHandler]] = {}
         self._known = b"{}"
         self._reader = reader
-        self._threads = Threads()
+        self._threads = Threads(self._done_by_thread)
         self._overdue = OVERDUE + max(handler.timeout for handlers in guarded.values() for handler in handlers)
         self._tickets = Tickets()
-        self._busy: dict[int, asyncio.Task[None]] = {}
-        self._verdicts: list[Given] = []
-        self._sent: list[Given] = []
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy: dict[int, Asking] = {}
+        # Decided: those on their way, and those that are to follow. Like the line, under its lock.
+        self._sent: list[Asking] = []
+        self._decided: list[Asking] = []
+        self._returned: list[int] = []
         self._one_by_one = False
         self._due = False
         self._tidy = False
@@ -182,13 +135,15 @@ class GateServer:
             ends: set[asyncio.Future[Any]] = {took, self._line.broken}
             ended, _ = await asyncio.wait(ends, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             took.cancel()
-            if not ended and all(answering.done() for answering in self._busy.values()):
+            if not ended and all(asking.verdict is not None for asking in self._busy.values()):
                 break
         await self._line.close()
-        for answering in self._busy.values():
-            answering.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        return not self._threads.running
+        for task in self._tasks:
+            task.cancel()
+        for asking in self._busy.values():
+            asking.stop_timer()
+        self._threads.shut_down()
+        return not self._threads.are_running
 
     async def serve(self) -> None:
         """Answer requests until cancelled.
@@ -204,7 +159,7 @@ class GateServer:
                 swept = loop.time()
             if self._threads.are_stuck(time.monotonic() - self._overdue):
                 raise errors.Stuck(
-                    f"Before-handlers that do not return have all {MOST_THREADS} threads and cannot be stopped, but with"
+                    f"Before-handlers that do not return have all {threads.MOST_THREADS} threads and cannot be stopped, but with"
                     " their process."
                 )
             self._tidy = True
@@ -227,23 +182,32 @@ class GateServer:
 
     def _heard(self) -> None:
         """Take a turn now, or once this one is over."""
-        self._due = True
-        self._turn()
+        with self._line.lock:
+            self._due = True
+            self._turn()
+
+    def _give(self, asking: Asking) -> None:
+        """Hand out a verdict, from any thread."""
+        with self._line.lock:
+            self._decided.append(asking)
+            self._turn()
 
     def _turn(self) -> None:
-        if self._sent or not self._line.is_free or not (self._due or self._verdicts):
+        """Send what is to be sent; under the line's lock."""
+        if self._sent or not self._line.is_free or not (self._due or self._decided):
             return
-        most = 1 if self._one_by_one else len(self._verdicts)
-        self._sent, self._verdicts = self._verdicts[:most], self._verdicts[most:]
-        # Not while a turn is under way: it may bring requests of a ticket that was ours when it began.
-        returned = self._tickets.give_back(asyncio.get_running_loop().time() - SWEEP) if self._tidy else []
+        most = 1 if self._one_by_one else len(self._decided)
+        self._sent, self._decided = self._decided[:most], self._decided[most:]
+        if self._tidy:
+            # Not while a turn is under way: it may bring requests of a ticket that was ours when it began.
+            self._returned += self._tickets.give_back(time.monotonic() - SWEEP)
         self._due = self._tidy = False
-        locks = [self._tickets.locks(given.request.ticket, given.request.turn) for given in self._sent]
+        locks = [self._tickets.locks(asking.request.ticket, asking.request.turn) for asking in self._sent]
         parameters = (
-            _numbers(given.request.id for given in self._sent),
-            _texts(given.verdict for given in self._sent),
+            _numbers(asking.request.id for asking in self._sent),
+            _texts(asking.verdict or b"" for asking in self._sent),
             _numbers(lock for following, _ in locks for lock in following),
-            _numbers((*(lock for _, awaited in locks for lock in awaited), *returned)),
+            _numbers((*(lock for _, awaited in locks for lock in awaited), *self._returned)),
             _numbers(self._tickets),
             _numbers(self._busy),
             self._known,
@@ -258,55 +222,114 @@ class GateServer:
             self._line.give_up(answer)
             return
         else:
-            for given in sent:
-                self._tickets.answered(given.request.ticket, given.request.turn)
-                del self._busy[given.request.id]
-            self._one_by_one = self._one_by_one and bool(self._verdicts)
+            self._returned = []
+            for asking in sent:
+                self._tickets.answered(asking.request.ticket, asking.request.turn)
+                asking.stop_timer()
+                del self._busy[asking.request.id]
+            self._one_by_one = self._one_by_one and bool(self._decided)
             self._take(_ASKED.decode(answer))
         self._took.set()
         self._turn()
 
-    def _refused_by_server(self, sent: list[Given], error: psycopg.Error) -> None:
+    def _refused_by_server(self, sent: list[Asking], error: psycopg.Error) -> None:
         """The one thing that PostgreSQL may not take is what a handler put into its answer."""
         self._one_by_one = True
-        if len(sent) > 1:
-            self._verdicts = sent + self._verdicts
-        else:
-            message = f"its answer cannot be stored: {connections.one_line(error)}"
-            self._verdicts.insert(0, Given(sent[0].request, _refusal(sent[0].request, message)))
+        if len(sent) == 1:
+            sent[0].refuse(f"its answer cannot be stored: {connections.one_line(error)}")
+        self._decided = sent + self._decided
 
     def _take(self, asked: Asked) -> None:
-        now = asyncio.get_running_loop().time()
-        for request in asked.requests or ():
-            self._tickets.asked(request.ticket, now)
-            self._busy[request.id] = self._start(self._answer(request, now + request.seconds))
+        now = time.monotonic()
+        requests = asked.requests or []
+        for request in requests:
+            self._tickets.asked(request.ticket, now, busy=request.body is not None)
+        new = [Asking(request) for request in requests if request.body is not None]
+        # What was left out is asked for at once.
+        self._due = self._due or len(new) < len(requests)
+        # All of them, before one is answered and another turn sent.
+        self._busy |= {asking.request.id: asking for asking in new}
+        for asking in new:
+            if asking.request.since == self._reader.layouts.newest(asking.request.relation):
+                self._begin(asking)
+            else:
+                self._start(self._begin_anew(asking))
         if asked.strange and not self._closing and (self._learning is None or self._learning.done()):
             self._learning = self._start(self._learn_anew())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task whose failure is heard of: as that of the line."""
-        task = asyncio.create_task(work)
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._line.give_up(error)
 
-    async def _answer(self, request: Request, deadline: float) -> None:
-        try:
-            verdict = encode(await self._judge(request, deadline - min(MARGIN, request.seconds * SHARE)))
-        except Exception as error:  # noqa: BLE001 - a writer waits for it, whatever it was
-            verdict = _refusal(request, f"it could not be asked: {describe(error)}")
-        self._verdicts.append(Given(request, verdict))
-        self._turn()
+    async def _begin_anew(self, asking: Asking) -> None:
+        """Begin with a request about a table that has changed."""
+        await self._reader.refresh_layouts()
+        self._begin(asking)
 
-    async def _judge(self, request: Request, deadline: float) -> Verdict:
-        handlers = self._guarded[request.relation]
-        if request.since != self._reader.layouts.newest(request.relation):
-            await self._reader.refresh_layouts()
-        asked = [handlers[name] for name in request.handlers]
-        return await judge(asked, self._event(request.id, _BODY.decode(request.body)), deadline, self._threads)
+    def _begin(self, asking: Asking) -> None:
+        request = asking.request
+        try:
+            handlers = self._guarded[request.relation]
+            event = self._event(request.id, _BODY.decode(request.body or ""))
+            asking.begin(decide([handlers[name] for name in request.handlers], event))
+        except Exception as error:  # noqa: BLE001 - a writer waits for it, whatever it was
+            asking.refuse(f"it could not be asked: {describe(error)}")
+        self._go_on(asking)
+
+    def _go_on(self, asking: Asking) -> None:
+        """Have the next call made, on the loop."""
+        call = asking.call
+        if call is None:
+            self._give(asking)
+        elif call.handler.is_async:
+            self._start(self._call(asking, call))
+        else:
+            asking.stop_timer()
+            asking.timer = self._loop.call_at(call.limit, self._look, asking)
+            self._threads.submit(asking)
+
+    def _done_by_thread(self, asking: Asking) -> None:
+        """The same, in a thread that has called handlers."""
+        if asking.call is None:
+            # Not by way of the loop, which would cost the writer another change of threads.
+            self._give(asking)
+            return
+        # The loop may be closed: nobody waits any more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._go_on, asking)
+
+    async def _call(self, asking: Asking, call: Call) -> None:
+        """Call an async handler."""
+        time_is_up = asyncio.timeout_at(call.limit)
+        try:
+            async with time_is_up:
+                answer = await call_async(call.handler, call.event)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler may fail in any way
+            go_on = partial(asking.raised, Late() if time_is_up.expired() else error)
+        else:
+            go_on = partial(asking.returned, answer)
+        asking.claim(call)
+        go_on()
+        self._go_on(asking)
+
+    def _look(self, asking: Asking) -> None:
+        """Go on without a thread whose time is up."""
+        call, now = asking.call, self._loop.time()
+        if asking.verdict is not None or (call is not None and call.handler.is_async):
+            return
+        if call is not None and call.limit <= now and asking.claim(call):
+            asking.raised(Late())
+            self._go_on(asking)
+        else:
+            asking.timer = self._loop.call_at(max(call.limit if call else 0, now + _AGAIN), self._look, asking)
 
     def _event(self, request_id: int, request: Body) -> Event:
         layouts = self._reader.layouts
@@ -324,10 +347,6 @@ class GateServer:
             _image(request.new),
             request.relation,
         )
-
-
-def _refusal(request: Request, message: str) -> bytes:
-    return encode(refusal(request.handlers[0], message))
 
 
 def _numbers(numbers: Iterable[int]) -> bytes:

@@ -19,9 +19,9 @@ MOST = 256
 @dataclass(slots=True)
 class _Ticket:
     used: float
-    busy: bool = True
+    busy: bool
     #: Which of the locks that take turns is ours, if any.
-    held: int | None = None
+    held: int | None
 
 
 class Tickets:
@@ -33,10 +33,13 @@ class Tickets:
     def __iter__(self) -> Iterator[int]:
         return iter(self._tickets)
 
-    def asked(self, number: int, now: float) -> None:
-        """A request came, at a time by any clock; with it we have the ticket."""
+    def asked(self, number: int, now: float, *, busy: bool = True) -> None:
+        """A request came, at a time by any clock; with it we have the ticket.
+
+        :param busy: whether it is going to be answered, and not only ours.
+        """
         held = known.held if (known := self._tickets.pop(number, None)) else None
-        self._tickets[number] = _Ticket(now, held=held)
+        self._tickets[number] = _Ticket(now, busy, held)
 
     def locks(self, number: int, turn: int) -> tuple[list[int], list[int]]:
         """For the answer to a request: what to take before, and what to let go after it.

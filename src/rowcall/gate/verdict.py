@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Generator, Mapping, Sequence
+from concurrent import futures
 from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 from math import isfinite, isnan
 from typing import Any
 
@@ -21,7 +20,15 @@ from rowcall.handler import BeforeHandler
 _LOG = structlog.get_logger("rowcall")
 
 Verdict = dict[str, Any]
+#: See :func:`decide`.
+Deciding = Generator[tuple[BeforeHandler, Event], Any, Verdict]
 
+
+class Late(Exception):
+    """A handler has not returned in its time."""
+
+
+_CANCELLED = "something it awaited was cancelled"
 #: What a handler that is too late may have run into.
 _LOCKED = (
     "A handler that reads or writes the row it judges for itself waits for its writer, who waits for the handler:"
@@ -32,12 +39,11 @@ _LOCKED = (
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-async def judge(
-    handlers: Sequence[BeforeHandler], event: Event, deadline: float, threads: Executor | None = None
-) -> Verdict:
-    """Ask the handlers in order, each about the row as the ones before amended it; the first rejection ends it.
+def decide(handlers: Sequence[BeforeHandler], event: Event) -> Deciding:
+    """Decide about a row by what its handlers say, in order, each about the row as the ones before amended it; the first rejection
+    ends it. Calls nobody itself: yields each handler with the event it is to be called with, and is sent what that returned, or
+    thrown what it raised.
 
-    :param deadline: by the event loop's clock, when the writer stops waiting.
     :returns: ``{"verdict": "accept", "amendment": {…}?}`` or ``{"verdict": "reject", "handler", "message", …}``.
     """
     amendment: dict[str, Any] = {}
@@ -46,7 +52,7 @@ async def judge(
             continue
         try:
             # A copy, in case the handler writes into the row it is shown.
-            answer = changes(await _ask_in_time(handler, replace(event), deadline, threads), event)
+            answer = changes(_answer((yield handler, replace(event))), event)
             event = amended(event, answer)
             amendment |= answer
         except Reject as verdict:
@@ -55,7 +61,7 @@ async def judge(
             reason = _reason(handler, error)
             _LOG.warning("a before-handler failed", handler=handler.name, table=event.table, error=reason)
             if handler.on_unavailable == "reject":
-                return refusal(handler.name, reason, hint=_LOCKED if _is_late(error) else None)
+                return refusal(handler.name, reason, hint=_LOCKED if isinstance(error, Late) else None)
     return {"verdict": "accept", "amendment": amendment} if amendment else {"verdict": "accept"}
 
 
@@ -70,52 +76,51 @@ def refusal(handler: str, message: Any, column: Any = None, hint: Any = None) ->
     }
 
 
-def _is_late(error: BaseException) -> bool:
-    return isinstance(error, TimeoutError) and not error.args
-
-
 def _reason(handler: BeforeHandler, error: BaseException) -> str:
-    if _is_late(error):
+    if isinstance(error, Late):
         return f"it did not answer within {handler.timeout * 1000:.0f} ms"
     return f"it failed: {describe(error)}"
 
 
-async def _ask_in_time(
-    handler: BeforeHandler, event: Event, deadline: float, threads: Executor | None
-) -> Mapping[str, Any]:
-    """What a handler answers, in its own time and before the deadline.
-
-    :raises TimeoutError: if it takes longer; a sync handler goes on in its thread, to no effect.
-    """
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout_at(min(loop.time() + handler.timeout, deadline)):
-        return await ask(handler, event, threads)
-
-
-async def ask(handler: BeforeHandler, event: Event, threads: Executor | None = None) -> Mapping[str, Any]:
+async def ask(handler: BeforeHandler, event: Event) -> Mapping[str, Any]:
     """What a handler answers, however long it takes: the columns it amends.
 
     :raises TypeError: for what is no answer.
     """
-    answer = await _call(handler, event, threads)
-    if answer is None:
-        return {}
-    if not isinstance(answer, Mapping):
-        raise TypeError(f"a before-handler returns None or a mapping of columns, not {type(answer).__name__}")
-    return answer
+    if handler.is_async:
+        return _answer(await call_async(handler, event))
+    return _answer(await asyncio.to_thread(call, handler, event))
 
 
-async def _call(handler: BeforeHandler, event: Event, threads: Executor | None) -> Any:
-    arguments = {"event": event} if handler.parameters else {}
+def call(handler: BeforeHandler, event: Event) -> Any:
+    """What a sync handler returns."""
     try:
-        if handler.is_async:
-            return await handler.function(**arguments)
-        return await asyncio.get_running_loop().run_in_executor(threads, partial(handler.function, **arguments))
-    except asyncio.CancelledError as error:
+        return handler.function(**_arguments(handler, event))
+    except (asyncio.CancelledError, futures.CancelledError) as error:
+        raise RuntimeError(_CANCELLED) from error
+
+
+async def call_async(handler: BeforeHandler, event: Event) -> Any:
+    """What an async handler returns."""
+    try:
+        return await handler.function(**_arguments(handler, event))
+    except (asyncio.CancelledError, futures.CancelledError) as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        raise RuntimeError("something it awaited was cancelled") from error
+        raise RuntimeError(_CANCELLED) from error
+
+
+def _arguments(handler: BeforeHandler, event: Event) -> dict[str, Any]:
+    return {"event": event} if handler.parameters else {}
+
+
+def _answer(returned: Any) -> Mapping[str, Any]:
+    if returned is None:
+        return {}
+    if not isinstance(returned, Mapping):
+        raise TypeError(f"a before-handler returns None or a mapping of columns, not {type(returned).__name__}")
+    return returned
 
 
 def changes(answer: Mapping[str, Any], event: Event) -> dict[str, Any]:
