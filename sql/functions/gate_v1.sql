@@ -135,11 +135,13 @@ end $$;
 -- verdicts: of the requests with these ids. awaited: the locks to let go. next: those to take before.
 -- tickets: whose requests are this session's already. busy: requests that are being answered.
 -- known: the handlers this process has, by relation.
--- What would not fit into one answer, beyond 32 MB, comes without its body, and with it in a later turn.
+-- What would not fit into one answer comes without its body, and with it in a later turn.
 create procedure rowcall.gate_turn_v1(ids bigint[], verdicts jsonb[], next bigint[], awaited bigint[],
   tickets bigint[], busy bigint[], known jsonb, inout asked json)
 language plpgsql
 as $$
+declare
+  v_later bigint[] := '{}';
 begin
   if ids <> '{}' then
     update rowcall.request as r set verdict = v.verdict
@@ -148,23 +150,38 @@ begin
     commit;
   end if;
   perform pg_advisory_unlock(k) from unnest(awaited) as k;
-  with found as materialized (
-    select q.*, known -> q.relation::text is null as strange,
-      -- In this order: who cannot answer a request must not take it from who can, and an AND would go on after a null.
-      case when q.handlers <@ (known -> q.relation::text) then q.ticket = any (tickets) or pg_try_advisory_lock(q.ticket | 2) end as ours
-    from rowcall.request as q
-    where q.verdict is null and q.expires_at > clock_timestamp() and q.id <> all (busy)
-  ), measured as (
-    select f.*, b.text, sum(octet_length(b.text)) over (order by f.id rows unbounded preceding) - octet_length(b.text) as before
-    from found as f cross join lateral (select f.body::text) as b (text)
-    where f.ours
-  )
-  select json_build_object('strange', (select bool_or(strange) from found), 'requests', json_agg(json_build_object(
+  -- A cheap look first, at the sizes they are stored in.
+  if (select sum(pg_column_size(q.body)) from rowcall.request as q where q.verdict is null) > 262144 then
+    v_later := rowcall.gate_later_v1(tickets, busy, known);
+  end if;
+  select json_build_object('strange', bool_or(known -> q.relation::text is null), 'requests', json_agg(json_build_object(
       'id', q.id, 'ticket', q.ticket, 'turn', q.turn, 'seconds', extract(epoch from q.expires_at - clock_timestamp()),
       'since', (select max(l.since) from rowcall.layout as l where l.relation = q.relation),
-      'relation', q.relation, 'handlers', q.handlers, 'body', case when q.before < 33554432 then q.text end)))
-    into asked from measured as q;
+      'relation', q.relation, 'handlers', q.handlers, 'body', case when q.id = any (v_later) then null else q.body::text end))
+      -- In this order: who cannot answer a request must not take it from who can, and an AND would go on after a null.
+      filter (where case when q.handlers <@ (known -> q.relation::text)
+        then q.ticket = any (tickets) or pg_try_advisory_lock(q.ticket | 2) end))
+    into asked
+    from rowcall.request as q
+    where q.verdict is null and q.expires_at > clock_timestamp() and q.id <> all (busy);
 end $$;
+
+-- The requests that do not fit into one answer, beyond 32 MB. Those with a ticket we have come first, and those without get one in
+-- the same turn, so that what another listener is at keeps none of ours from being read.
+-- Called by: gate_turn_v1.
+create function rowcall.gate_later_v1(tickets bigint[], busy bigint[], known jsonb) returns bigint[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(m.id), '{}')
+  from (
+    select q.id, sum(t.size) over (order by q.ticket = any (tickets) desc, q.id) - t.size as before
+    from rowcall.request as q
+    cross join lateral (select octet_length(q.body::text)) as t (size)
+    where q.verdict is null and q.id <> all (busy) and q.handlers <@ (known -> q.relation::text)
+  ) as m
+  where m.before >= 33554432
+$$;
 
 -- What a request comes to that nobody answered, as its handlers declared.
 create function rowcall.gate_unanswered_v1(request jsonb) returns jsonb

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
@@ -17,8 +18,10 @@ from psycopg import errors as pg
 from rowcall import Event, Reject, Rowcall
 from rowcall.errors import Stuck
 from rowcall.gate import server, threads
+from rowcall.gate.asking import Asking, Request
 from rowcall.gate.line import Answer, Line
 from rowcall.gate.tickets import Tickets
+from rowcall.postgres.tables import Table
 from tests.conftest import Connect
 from tests.listeners import listening, sync
 from tests.waiting import eventually
@@ -301,6 +304,58 @@ def test_a_ticket_whose_turns_start_afresh_never_takes_a_lock_twice() -> None:
         tickets.answered(8, turn)
         assert held == [8 | (1 - turn)]
     assert sorted(tickets.give_back(1.0)) == sorted([*held, 8 | 2])
+
+
+def test_a_turn_brings_no_more_than_one_answer_holds(dsn: str, database: Database) -> None:
+    """What is left out is ours all the same, and comes before what others could be at."""
+    for session in (1, 2, 3, 4):
+        database.execute(
+            """
+            insert into rowcall.request (session, id, ticket, turn, relation, handlers, body, expires_at)
+            values (%s, %s, %s, 0, 1, '["check"]', jsonb_build_object('text', repeat('x', 20000000)), now() + '1 minute')""",
+            (session, session, session * 4),
+        )
+    turn = """call rowcall.gate_turn_v1('{}', '{}', '{}', '{}', %s, %s, '{"1": ["check"]}', null)"""
+
+    def take(tickets: list[int], busy: list[int]) -> dict[int, bool]:
+        row = database.execute(turn, (tickets, busy)).fetchone()
+        assert row
+        return {request["id"]: request["body"] is not None for request in row[0]["requests"]}
+
+    assert take([], []) == {1: True, 2: True, 3: False, 4: False}
+    assert take([4, 8, 12, 16], [1, 2]) == {3: True, 4: True}
+    assert take([16], []) == {1: True, 2: False, 3: False, 4: True}
+
+
+def test_a_turn_that_fails_forgets_no_lock() -> None:
+    class Deaf:
+        lock = threading.RLock()
+        is_free = True
+
+        def __init__(self) -> None:
+            self.asked: list[Sequence[bytes | None]] = []
+
+        def ask(self, parameters: Sequence[bytes | None], answered: Any) -> None:
+            self.asked.append(parameters)
+
+    async def play() -> None:
+        reader: Any = None
+        serving, line = server.GateServer({Table("public", "users"): guarding().before_handlers}, reader), Deaf()
+        serving._line = line  # type: ignore[assignment]
+        asking = Asking(Request(1, 4, 0, 1.0, None, 1, ["check"], None))
+        asking.refuse("no")
+        serving._busy[1] = asking
+        serving._tickets.asked(4, 0.0)
+        serving._tickets.asked(8, 0.0, busy=False)
+        serving._tidy = True
+        serving._give(asking)
+        for error in (psycopg.DataError("bad"), psycopg.DataError("bad")):
+            serving._took_turn(error)
+        serving._took_turn(b'{"strange": null, "requests": null}')
+        serving._heard()
+        assert [parameters[3] for parameters in line.asked] == [b"{10}", b"{10}", b"{10}", b"{}"]
+
+    asyncio.run(play())
 
 
 def test_a_frozen_server_freezes_no_event_loop(dsn: str) -> None:
