@@ -36,3 +36,9 @@ from (
     nullif(current_setting('rowcall.context', true), '')::jsonb as context
   offset 0
 ) as before;
+
+-- name: fulfils
+-- Whether rows fulfil a before-handler's condition, as its trigger would ask it; {condition} is SQL of the app's.
+select ({condition}
+) is true
+from jsonb_populate_record(null::{table}, {old}::jsonb) as old, jsonb_populate_record(null::{table}, {new}::jsonb) as new;

@@ -159,6 +159,34 @@ def test_a_dry_run_writes_nothing(dsn: str, database: Database, target: str) -> 
     assert stages(database) == [(None, 0, 0)]
 
 
+@pytest.mark.usefixtures("target")
+def test_a_dry_run_tells_rejections_from_failures(dsn: str, database: Database, write_app: WriteApp) -> None:
+    app = write_app("""
+from rowcall import Reject
+
+app.watch("users")
+
+@app.after("users", name="reader")
+def judge(event, conn):
+    conn.execute("insert into copies values (%s)", (event.seq,))
+    if event.new["age"] == 13:
+        raise Reject("unlucky", column="age")
+    if event.new["age"] == 14:
+        raise LookupError("fourteen")
+""")
+    fine("sync", app, "--dsn", dsn)
+    database.execute("insert into users values (9, 'x', 14)")
+    database.execute("update rowcall.cursor set lower = pg_current_snapshot()")
+    said = fine("replay", "reader", app, "--from", "1", "--dry-run", "--dsn", dsn).out.splitlines()
+    assert said[0] == "reader was called with 4 events, of which 1 failed and 1 rejected. What it wrote is rolled back:"
+    assert said[2].split() == ["public.copies", "2", "0", "0"]
+    *_, third, fourth = seqs(database)
+    assert said[3:] == [
+        f"failed: seq {fourth}, insert users: LookupError: fourteen",
+        f"rejected: seq {third}, insert users: unlucky",
+    ]
+
+
 def test_a_dry_run_of_a_handler_of_many_events(dsn: str, database: Database, target: str) -> None:
     database.execute("insert into users values (4, 'x', 4)")
     database.execute("update rowcall.cursor set lower = pg_current_snapshot()")

@@ -4,10 +4,14 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from rowcall import Event, Reject, Rowcall, errors
 from rowcall.testing import judge, judge_async
+from tests.conftest import Connect
 
 
 @pytest.fixture
@@ -120,3 +124,56 @@ def test_a_table_without_before_handlers_is_a_mistake(table: str) -> None:
         judge(app, table, "insert", new={})
     with pytest.raises(errors.UsageError, match="it has some for no table at all"):
         judge(Rowcall(), table, "insert", new={})
+
+
+def conditional(*conditions: str) -> Rowcall:
+    app = Rowcall()
+    for number, condition in enumerate(conditions):
+        app.before("users", name=f"h{number}", on=["insert", "update"], when=condition)(
+            lambda event, number=number: {"name": f"{event.new['name']}{number}"}
+        )
+    return app
+
+
+CONDITIONS = ("new.age > 17", "new.name like '%0' and lower(new.name) <> '{}'", "new.name = 'nobody' -- really")
+
+
+@pytest.mark.usefixtures("tables")
+def test_conditions_are_asked_of_the_database(connect: Connect) -> None:
+    app, connection = conditional(*CONDITIONS), connect(autocommit=True)
+
+    def name(operation: Any, **write: Any) -> Any:
+        row = judge(app, "users", operation, connection=connection, **write)
+        return row and row["name"]
+
+    assert name("insert", new={"id": 1, "name": "x", "age": 18}) == "x01"
+    assert name("insert", new={"id": 1, "name": "x", "age": 17}) == "x"
+    assert name("insert", new={"id": 1, "name": "x"}) == "x"
+    assert name("update", old={"id": 1, "name": "x", "age": 1}, new={"name": "nobody"}) == "nobody2"
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connection)
+    with Session(engine) as session:
+        assert judge(app, "users", "insert", new={"name": "x", "age": 18}, connection=session) == {
+            "name": "x01",
+            "age": 18,
+        }
+
+
+@pytest.mark.usefixtures("tables")
+def test_conditions_in_async_tests(dsn: str) -> None:
+    async def test() -> None:
+        async with await psycopg.AsyncConnection.connect(dsn) as connection:
+            row = {"name": "x", "age": 18}
+            app = conditional(*CONDITIONS)
+            assert await judge_async(app, "public.users", "insert", new=row, connection=connection) == row | {
+                "name": "x01"
+            }
+
+    asyncio.run(test())
+
+
+def test_a_condition_needs_a_connection() -> None:
+    with pytest.raises(
+        errors.UsageError, match=r"h0 has when='new\.age > 17', which PostgreSQL evaluates: pass connection=…"
+    ):
+        judge(conditional("new.age > 17"), "users", "insert", new={"name": "x"})
+    assert judge(conditional("new.age > 17"), "users", "delete", old={"name": "x"}) is None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import psycopg
 import typer
 
 from rowcall import errors
+from rowcall.audit import old_rejections
 from rowcall.audit import prune as pruning
 from rowcall.cli.filling import advancing
 from rowcall.cli.options import DsnOption, YesOption, confirmed, connect
@@ -29,6 +31,7 @@ def prune(
     dsn: DsnOption = None,
 ) -> None:
     """Take out of the log what is older than that, by whole months, and archive it. Of each row that was there its last event stays.
+    Rejections older than that go too.
 
     Nothing goes that a subscription has not read, that is parked, or that is not sealed. Killed on the way, it goes on with the next call.
 
@@ -36,7 +39,13 @@ def prune(
     """
     with connect(dsn) as connection:
         partitions = pruning.candidates(connection, keep)
+        rejections = old_rejections.count(connection, keep)
+        if dry_run and rejections:
+            print(f"{counted(rejections, 'rejection')} would go.")
         if not partitions:
+            if rejections and not dry_run:
+                confirmed(yes, f"Drop {counted(rejections, 'rejection')} older than {keep}?")
+                _drop_rejections(connection, keep)
             print(f"Nothing is older than {keep} by a whole partition.")
             return
         upper = partitions[-1].upper
@@ -48,12 +57,19 @@ def prune(
                 raise errors.HeldBack(" ".join(reasons))
             return
         where = f"after archiving it to {archive}" if archive else "without an archive"
-        confirmed(yes, f"Drop the log before {upper:%Y-%m-%d} ({names}), {where}?")
+        with_it = f", and {counted(rejections, 'rejection')}" if rejections else ""
+        confirmed(yes, f"Drop the log before {upper:%Y-%m-%d} ({names}), {where}{with_it}?")
         with advancing("archive", 0) as advance:
             done = pruning.prune(connection, partitions, archive, progress=advance)
+        _drop_rejections(connection, keep)
     for path in done.files:
         print(f"archived {path}")
     print(
         f"{counted(done.events, 'event')} dropped, of which {done.kept:,} stay as the last of their rows:"
         f" the log begins at {upper:%Y-%m-%d}."
     )
+
+
+def _drop_rejections(connection: psycopg.Connection[Any], keep: str) -> None:
+    if dropped := old_rejections.drop(connection, keep):
+        print(f"{counted(dropped, 'rejection')} dropped.")

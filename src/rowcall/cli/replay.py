@@ -19,7 +19,7 @@ from rowcall.postgres import replay as stages
 from rowcall.postgres import subscriptions, tables
 from rowcall.postgres.checks.finding import counted
 
-#: So many failures are told at length.
+#: So many failures, and so many rejections, are told at length.
 TOLD = 5
 
 
@@ -87,13 +87,16 @@ def _handler(handlers: list[AfterHandler], name: str, target: str) -> AfterHandl
 
 
 def _print(name: str, report: rehearsal.Report) -> None:
-    failed = f", of which {len(report.failures):,} failed" if report.failures else ""
-    print(f"{name} was called with {counted(report.events, 'event')}{failed}. What it wrote is rolled back:")
+    parts = {"failed": report.failures, "rejected": report.rejections}
+    of_which = " and ".join(f"{len(events):,} {part}" for part, events in parts.items() if events)
+    called = f"{name} was called with {counted(report.events, 'event')}{of_which and f', of which {of_which}'}"
+    print(f"{called}. What it wrote is rolled back:")
     table = grid("table", "inserted", "updated", "deleted")
     for subject, counts in sorted(report.written.items()):
         table.add_row(Text(subject), *(Text(f"{count:,}", justify="right") for count in counts))
     print_table(table)
-    for event, error in report.failures[:TOLD]:
-        print(f"failed: seq {event.seq}, {event_name(event.operation, event.table, None)}: {error}")
-    if len(report.failures) > TOLD:
-        print(f"and {len(report.failures) - TOLD:,} more")
+    for part, events in parts.items():
+        for event, reason in events[:TOLD]:
+            print(f"{part}: seq {event.seq}, {event_name(event.operation, event.table, None)}: {reason}")
+        if len(events) > TOLD:
+            print(f"and {len(events) - TOLD:,} more")

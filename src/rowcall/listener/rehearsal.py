@@ -26,12 +26,14 @@ Counts = dict[str, tuple[int, int, int]]
 class Report:
     """What a handler did, all of which is undone.
 
-    :ivar events: how many it was called with, of which ``failures`` failed, each with its error.
-    :ivar written: rows it inserted, updated and deleted, by table, its failures left out.
+    :ivar events: how many it was called with, of which ``failures`` failed, each with its error, and ``rejections`` it rejected, each
+        with the reason.
+    :ivar written: rows it inserted, updated and deleted, by table, those for failures and rejections left out.
     """
 
     events: int = 0
     failures: list[tuple[Event, str]] = field(default_factory=list)
+    rejections: list[tuple[Event, str]] = field(default_factory=list)
     written: Counts = field(default_factory=dict)
 
 
@@ -70,7 +72,11 @@ async def _call(handler: AfterHandler, delivery: Delivery, call: Call, report: R
                 await _call(handler, delivery, [event], report)
             return
         report.events += 1
-        report.failures.append((call[0], describe(error.__cause__ or error)))
+        cause = error.__cause__ or error
+        if isinstance(cause, errors.Reject):
+            report.rejections.append((call[0], cause.message))
+        else:
+            report.failures.append((call[0], describe(cause)))
     else:
         report.events += len(handler.wanted(call))
         _add(report.written, before, await _written(delivery))

@@ -55,7 +55,7 @@ class Delivery(_Borrowing[psycopg.Connection[Any]]):
         :raises SchemaError: if Rowcall is not installed.
         :raises UsageError: for another kind of connection, or if a handler's table is not watched.
         """
-        delivery = cls(connection, _borrowed(connection), chosen(app, handlers))
+        delivery = cls(connection, borrowed(connection), chosen(app, handlers))
         delivery._run(delivery._progress.begin())
         return delivery
 
@@ -81,7 +81,7 @@ class Delivery(_Borrowing[psycopg.Connection[Any]]):
         self._run(self._progress.skip())
 
     def _check_connection(self) -> None:
-        if _borrowed(self._subject) is not self._connection:
+        if borrowed(self._subject) is not self._connection:
             raise _other_connection()
 
     def _run(self, steps: Steps[Result]) -> Result:
@@ -115,7 +115,7 @@ class AsyncDelivery(_Borrowing[psycopg.AsyncConnection[Any]]):
     @classmethod
     async def over(cls, app: Rowcall, connection: Any, *, handlers: Iterable[Named] | None = None) -> AsyncDelivery:
         """As :meth:`Delivery.over`, over a psycopg AsyncConnection, or SQLAlchemy's AsyncConnection or AsyncSession."""
-        delivery = cls(connection, await _borrowed_async(connection), chosen(app, handlers))
+        delivery = cls(connection, await borrowed_async(connection), chosen(app, handlers))
         await delivery._run(delivery._progress.begin())
         return delivery
 
@@ -133,7 +133,7 @@ class AsyncDelivery(_Borrowing[psycopg.AsyncConnection[Any]]):
         await self._run(self._progress.skip())
 
     async def _check_connection(self) -> None:
-        if await _borrowed_async(self._subject) is not self._connection:
+        if await borrowed_async(self._subject) is not self._connection:
             raise _other_connection()
 
     async def _run(self, steps: Steps[Result]) -> Result:
@@ -162,7 +162,7 @@ class AsyncDelivery(_Borrowing[psycopg.AsyncConnection[Any]]):
         return await cursor.fetchall()  # type: ignore[no-any-return]
 
 
-def _borrowed(subject: Any) -> psycopg.Connection[Any]:
+def borrowed(subject: Any) -> psycopg.Connection[Any]:
     """The psycopg connection that a test works with.
 
     :raises UsageError: if there is none.
@@ -178,7 +178,7 @@ def _borrowed(subject: Any) -> psycopg.Connection[Any]:
     return driver.connection_of(subject)
 
 
-async def _borrowed_async(subject: Any) -> psycopg.AsyncConnection[Any]:
+async def borrowed_async(subject: Any) -> psycopg.AsyncConnection[Any]:
     """The same for async tests."""
     if isinstance(subject, psycopg.AsyncConnection):
         return subject

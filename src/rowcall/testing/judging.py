@@ -12,6 +12,7 @@ from rowcall.app import Rowcall
 from rowcall.event import Event, Operation, Row
 from rowcall.gate.verdict import ask, changes
 from rowcall.handler import BeforeHandler
+from rowcall.testing.conditions import fulfils
 from rowcall.testing.events import make_event
 
 
@@ -25,31 +26,37 @@ class Write(TypedDict, total=False):
     context: Mapping[str, Any] | None
 
 
-def judge(app: Rowcall, table: Any, operation: Operation, **write: Unpack[Write]) -> Row | None:
+def judge(
+    app: Rowcall, table: Any, operation: Operation, *, connection: Any = None, **write: Unpack[Write]
+) -> Row | None:
     """What an app's before-handlers make of a write: each that wants it is asked, in order, about the row as the ones
-    before amended it. Rules are not asked; those PostgreSQL checks in any test that writes. Nor does ``when`` of a handler count,
-    which only PostgreSQL can evaluate.
+    before amended it. Rules are not asked; those PostgreSQL checks in any test that writes.
 
     What a handler raises comes through as it is, and none is held to its time.
 
+    :param connection: psycopg's or SQLAlchemy's, to a database that has the table: for handlers with ``when``, which PostgreSQL
+        evaluates. Columns of the row that the test does not give are null there.
     :param write: ``old``, the row before, and ``new``, the row after, with ``key``, ``actor`` and ``context``.
     :returns: the new row with everything amended; None for a delete.
     :raises Reject: as a handler does.
-    :raises UsageError: if the app has no before-handler for the table, or an event loop runs already.
+    :raises UsageError: if the app has no before-handler for the table, one has ``when`` and there is no connection, or an event
+        loop runs already.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(judge_async(app, table, operation, **write))
+        return asyncio.run(judge_async(app, table, operation, connection=connection, **write))
     raise errors.UsageError("judge cannot be called where an event loop runs: await judge_async(…) there.")
 
 
-async def judge_async(app: Rowcall, table: Any, operation: Operation, **write: Unpack[Write]) -> Row | None:
-    """The same as :func:`judge`, in async tests."""
+async def judge_async(
+    app: Rowcall, table: Any, operation: Operation, *, connection: Any = None, **write: Unpack[Write]
+) -> Row | None:
+    """The same as :func:`judge`, in async tests; the connection may be an async one."""
     handlers = _guards(app, table)
     event = make_event(table, operation, **write)
     for handler in handlers:
-        if handler.selector.wants(event):
+        if handler.selector.wants(event) and await fulfils(handler, event, connection):
             answer = await ask(handler, _unwritten(event))
             event = _amended(event, table, {name: answer[name] for name in changes(answer, event)})
     return event.new
