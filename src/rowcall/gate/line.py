@@ -93,7 +93,7 @@ class Line:
         try:
             self._line.send_query_prepared(_NAME, parameters)
             self._flush()
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody would hear of it in another thread
             self._loop.call_soon_threadsafe(self.give_up, error)
 
     def _flush(self) -> None:
