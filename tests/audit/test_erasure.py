@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from rowcall import Event, Rowcall, errors
-from rowcall.audit import erase, erasures, proof, verify
+from rowcall.audit import erasures, proof, retold, verify
 from tests.audit.sealed import Database, check, seal, seqs, tamper, watched
 from tests.command import fine, refused, rowcall, typed
 from tests.conftest import Connect
@@ -308,7 +308,7 @@ def test_a_failure_leaves_nothing_half_erased(database: Database, dsn: str, monk
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(erase._Erasing, "_erase_elsewhere", fail)
+    monkeypatch.setattr(retold, "erase", fail)
     assert rowcall("audit", "erase", "users", "10", "--yes", "--dsn", dsn).code == 130
     assert "Ada" in dump(database)
     assert database.execute("select count(*) from rowcall.erasure").fetchone() == (0,)
