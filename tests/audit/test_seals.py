@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from rowcall.audit import anchor_file, merkle, proof, seal, signing
 from rowcall.audit import canonical as canonicals
+from rowcall.audit.catalog import Relation
 from tests.audit.sealed import Database, check, seqs, tamper, watched, write
 from tests.audit.sealed import seal as seal_all
 from tests.command import fine, refused, rowcall
@@ -77,6 +78,7 @@ class Independent:
         self.database = database
         [(self.installation,)] = database.execute("select id::text from rowcall.installation").fetchall()
         self.layouts: dict[int, list[tuple[int, set[str]]]] = {}
+        self.names: dict[int, Any] = {}
 
     def check(self) -> int:
         """How many events it found to be as they were sealed."""
@@ -84,15 +86,17 @@ class Independent:
         count = 0
         with self.database.cursor(row_factory=psycopg.rows.dict_row) as cursor:
             found = cursor.execute(
-                "select *, lower::text as lower, upper::text as upper, (extract(epoch from sealed_at) * 1000000)::bigint as us"
+                "select *, xid::text as xid, lower::text as lower, upper::text as upper, (extract(epoch from sealed_at) * 1000000)::bigint as us"
                 " from rowcall.seal order by number"
             ).fetchall()
         for row in found:
             if row["catalog"]:
+                self.names |= {one["id"]: one for one in json.loads(row["catalog"])["relations"]}
                 for layout in json.loads(row["catalog"])["layouts"]:
                     columns = {one["name"] for one in json.loads(layout["columns"]) if one.get("erasable")}
                     self.layouts.setdefault(layout["relation"], []).append((layout["since"], columns))
             assert row["previous"].hex() == head
+            assert row["relations"] == tree([named(one) for _, one in sorted(self.names.items())])
             leaves = self.leaves(row["number"])
             assert len(leaves) == row["events"]
             assert tree(leaves) == row["root"]
@@ -109,7 +113,7 @@ class Independent:
             f"lower {row['lower']}\nupper {row['upper']}\nafter {row['after_seq']}\ncomplete {int(row['complete'])}\n"
             f"events {row['events']}\nfirst {none['first_seq']}\nlast {none['last_seq']}\nroot {row['root'].hex()}\n"
             f"erasures {row['erasures']}\nerasure-head {row['erasure_head'].hex()}\ncatalog {catalog}\n"
-            f"sealed-at {row['us']}\nkey {none['key_id']}\nprevious {row['previous'].hex()}\n"
+            f"relations {row['relations'].hex()}\nxid {row['xid']}\nsealed-at {row['us']}\nkey {none['key_id']}\nprevious {row['previous'].hex()}\n"
         )
 
     def leaves(self, number: int) -> list[bytes]:
@@ -184,6 +188,12 @@ class Independent:
             else:
                 kept.append((name, value.encode()))
         return strings(kept)
+
+
+def named(relation: Any) -> bytes:
+    schema, table = relation["schema"].encode(), relation["table"].encode()
+    text = b"rowcall-relation-1 %d %d:%b%d:%b" % (relation["id"], len(schema), schema, len(table), table)
+    return hashlib.sha256(b"\0" + text).digest()
 
 
 def strings(pairs: list[tuple[str, bytes]]) -> bytes:
@@ -309,6 +319,10 @@ def test_the_specification_has_the_vectors_that_it_speaks_of() -> None:
     assert found["apart-leaf"].strip() == hashlib.sha256(b"\0" + apart).hexdigest()
     assert found["seal-head"].strip() == hashlib.sha256(found["seal"].encode()).hexdigest()
     assert found["erasure-head"].strip() == hashlib.sha256(found["erasure"].encode()).hexdigest()
+    relation = named({"id": 1, "schema": "public", "table": "users"})
+    assert relation == hashlib.sha256(b"\0" + found["relation"].rstrip("\n").encode()).digest()
+    assert relation == Relation(1, "public", "users").leaf
+    assert f"relations {relation.hex()}\n" in found["seal"]
     leaves = [hashlib.sha256(b"\0" + bytes([n])).digest() for n in range(5)]
     assert found["root"].strip() == tree(leaves).hex() == merkle.root(leaves).hex()
 

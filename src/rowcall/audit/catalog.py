@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 
 from rowcall import resources
+from rowcall.audit import merkle
 
 _QUERIES = resources.queries("seals")
 _NONE: frozenset[str] = frozenset()
@@ -21,6 +22,12 @@ class Relation(msgspec.Struct, frozen=True):
     id: int
     schema: str
     table: str
+
+    @property
+    def leaf(self) -> bytes:
+        """The hash that stands for it in seals."""
+        schema, table = self.schema.encode(), self.table.encode()
+        return merkle.leaf(b"rowcall-relation-1 %d %d:%b%d:%b" % (self.id, len(schema), schema, len(table), table))
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -87,6 +94,22 @@ class Catalog:
             self._name(relation)
         for layout in entries.layouts:
             self._lay(layout)
+
+    def root(self) -> bytes:
+        """Of the Merkle tree over the relations' names, in the order of their ids."""
+        return merkle.root(self._leaves())
+
+    def place(self, relation: int) -> tuple[int, int, list[bytes]]:
+        """Where a relation's name is in that tree, its size, and the way to the root."""
+        index = sorted(self.relations).index(relation)
+        return index, len(self.relations), merkle.path(self._leaves(), index)
+
+    def _leaves(self) -> list[bytes]:
+        return [self.relations[number].leaf for number in sorted(self.relations)]
+
+    def is_ever_keyless(self, relation: int) -> bool:
+        """Whether a relation had no key at some time."""
+        return any(not layout.key for (of, _), layout in self.layouts.items() if of == relation)
 
     def _name(self, relation: Relation) -> None:
         self.relations[relation.id] = relation

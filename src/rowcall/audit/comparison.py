@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import dataclass
 
 from rowcall.audit import erasures, reading, seal
 from rowcall.audit.archive_comparison import ArchiveComparison
-from rowcall.audit.canonical import Row
+from rowcall.audit.canonical import WHOLE, Row
 from rowcall.audit.findings import Kind
 from rowcall.audit.leaves import PAIRS, Leaves, clusters, described, operation
 from rowcall.audit.links import CLOCK_STEP
@@ -15,22 +16,41 @@ from rowcall.audit.seal import Seal
 from rowcall.audit.verification import Verification
 
 
+@dataclass(frozen=True, slots=True)
+class _StandIn:
+    """What is in the place of an event that retention dropped, in whose seal that was."""
+
+    seal: int
+    relation: int
+    operation: str
+    description: str
+    leaf: bytes
+
+
 class Comparison:
     """Compares seal after seal.
 
-    :param reached: the highest place in the log that seals before the first one are of.
+    :param reached: the highest place in the log that seals before the first one are of, and the transaction of the last of these.
     """
 
-    def __init__(self, verification: Verification, archive: ArchiveComparison | None, reached: int) -> None:
+    def __init__(self, verification: Verification, archive: ArchiveComparison | None, reached: tuple[int, int]) -> None:
         self._connection = verification.connection
         self._report = verification.report
         self._records = verification.records
         self._catalog = verification.catalog
         self._archive = archive
-        self._stand_ins: dict[int, bytes] = {}
-        # The highest seq of the windows that are finished, and of the one that is read: events of later transactions come after.
-        self._reached = self._reaching = reached
+        self._stand_ins: dict[int, _StandIn] = {}
+        # The highest seq of the windows that are finished, and of the one that is read.
+        self._reached = self._reaching = reached[0]
+        # When the last window was finished, transactions after this one had not begun, and what they do comes after.
+        self._newest_xid = reached[1]
+        self._window_xid: int | None = None
         self._clock = 0
+
+    @property
+    def reached(self) -> int:
+        """The highest place in the log that was compared."""
+        return self._reaching
 
     def check(self, current: Seal, before: Seal | None) -> None:
         """Whether the events of a seal are those that it was made of."""
@@ -44,6 +64,9 @@ class Comparison:
                 return
         if before is not None and (before.complete or before.epoch != current.epoch):
             self._reached = self._reaching
+            self._newest_xid = self._window_xid or before.xid
+            self._window_xid = None
+        self._window_xid = self._window_xid or current.xid
         if seqs:
             self._reaching = max(self._reaching, seqs[-1])
             gone = erasures.erased_between(self._connection, seqs[0], seqs[-1])
@@ -54,7 +77,6 @@ class Comparison:
         odd: list[Row] = []
         ats: list[tuple[int, int]] = []
         late = not current.is_restored and leaves.first <= self._reached
-        newer = int(reading.unseen(current.lower)["xmax"]) if late else None
         for first, last in clusters(leaves.position):
             parameters = {"first": first, "last": last, "erasable": self._catalog.erasing}
             for values in reading.stream(self._connection, reading.rendered("range"), parameters):
@@ -68,7 +90,7 @@ class Comparison:
                 leaves.found[index] = 1
                 if row.at is not None:
                     ats.append((row.seq, row.at))
-                if newer is not None and row.seq <= self._reached and row.xid >= newer:
+                if late and row.seq <= self._reached and row.xid > self._newest_xid:
                     self._note_backdated(current, row)
         archived = set() if self._archive is None else self._archive.compare(current, leaves)
         said = self._odd(current, leaves, odd)
@@ -79,15 +101,16 @@ class Comparison:
         for seq, paths in leaves.erased.items():
             if seq not in leaves.position:
                 continue
-            self._report.erased += 1
+            if WHOLE in paths:
+                self._report.forgone += 1
+            else:
+                self._report.erased += 1
             for path, one in paths.items():
                 if one.commitment is not None and not self._records.allow(seq, path, one.erasure):
                     said = f"{path} of event {seq} was erased without a record of that."
                     self._report.find("erasure", current.number, seq, said)
 
     def _note_backdated(self, current: Seal, row: Row) -> None:
-        if operation(row) in ("snapshot", "truncate"):
-            return  # these draw their place before their transaction has a number
         said = f"Event {row.seq} was put into the log by a transaction that began after later events were sealed."
         self._report.find("added", current.number, row.seq, said)
 
@@ -98,7 +121,8 @@ class Comparison:
             index = leaves.position[row.seq]
             what = described(row, self._catalog)
             if not leaves.found[index] and row.seq not in self._stand_ins and self._records.drop(row.seq):
-                self._stand_ins[row.seq] = erasures.stand_in_leaf(row, self._catalog)
+                leaf = erasures.stand_in_leaf(row, self._catalog)
+                self._stand_ins[row.seq] = _StandIn(current.number, row.relation, operation(row), what, leaf)
             elif leaves.found[index] or row.seq in self._stand_ins:
                 said[row.seq] = "added", f"A second event {row.seq} was put into the log: {what}."
             else:
@@ -153,10 +177,17 @@ class Comparison:
 
     def check_stand_ins(self) -> None:
         """Whether what stands for dropped events is what the newest prune left."""
-        kept = [erasures.STAND_INS + erasures.stand_in_root(self._stand_ins).hex()] if self._stand_ins else []
-        if list(self._records.stand_ins()) == kept:
+        leaves = {}
+        for seq, one in sorted(self._stand_ins.items()):
+            if one.operation in ("snapshot", "delete") and self._catalog.is_ever_keyless(one.relation):
+                leaves[seq] = one.leaf
+            else:
+                said = f"Event {seq}, which retention dropped, is in the log as another one: {one.description}."
+                self._report.find("altered", one.seal, seq, said)
+        kept = [erasures.STAND_INS + erasures.stand_in_root(leaves).hex()] if leaves else []
+        if self._records.stand_ins() == kept:
             return
-        if self._records.forgo(self._stand_ins):
+        if self._records.forgo(leaves):
             self._report.unproven.append("The rows that stand for dropped events: something of them was erased since.")
             return
         said = "What stands for dropped events of tables without a key was altered: it is not what rowcall prune left."

@@ -14,7 +14,7 @@ from rowcall.audit import archive, archive_erasure, erasures, retold, row_events
 from rowcall.audit.archive import Manifest
 from rowcall.audit.archives import Archives
 from rowcall.audit.canonical import IMAGES, SALT, WHOLE, canonical, commitment, own_salt, stand_in
-from rowcall.audit.erasures import Erasure
+from rowcall.audit.erasures import Erasure, Ranges
 from rowcall.audit.extent import Extent, NothingToErase, Request, extent
 from rowcall.audit.row_events import SealedEvent
 from rowcall.audit.scrubbing import members, scrubbed
@@ -125,14 +125,13 @@ class _Erasing:
         found = self._sought.paths(one.row)
         return {path for path in found if path not in one.gone or one.gone[path].commitment is None}
 
-    def _record(self, kind: erasures.Kind, events: Sequence[SealedEvent], paths: Iterable[str]) -> None:
-        ranges = "{" + ",".join(f"[{one.row.seq},{one.row.seq}]" for one in events) + "}"
+    def _record(self, kind: erasures.Kind, events: Sequence[SealedEvent], paths: Mapping[str, Iterable[int]]) -> None:
         made = erasures.record(
             self._connection,
             kind,
             relation=self._extent.relation,
-            paths=sorted(paths),
-            seqs=ranges,
+            paths={path: str(Ranges.of(seqs)) for path, seqs in paths.items()},
+            seqs=str(Ranges.of(one.row.seq for one in events)),
             events=len(events),
         )
         self._result.records.append(made)
@@ -140,7 +139,11 @@ class _Erasing:
     def _erase(self, events: Sequence[SealedEvent], paths: Mapping[int, set[str]]) -> None:
         if not events:
             return
-        self._record("erase", events, {path for found in paths.values() for path in found})
+        by_path: dict[str, list[int]] = {}
+        for one in events:
+            for path in paths[one.row.seq]:
+                by_path.setdefault(path, []).append(one.row.seq)
+        self._record("erase", events, by_path)
         for one in events:
             if one.seal is not None:
                 self._commit(one, paths[one.row.seq])
@@ -161,7 +164,7 @@ class _Erasing:
         """Keep nothing but the leaves."""
         if not events:
             return
-        self._record("forgo", events, {WHOLE})
+        self._record("forgo", events, {WHOLE: [one.row.seq for one in events]})
         for one in events:
             if WHOLE not in one.gone:
                 self._keep(one.row.seq, WHOLE, one.leaf, None)

@@ -47,7 +47,7 @@ class Report:
     :ivar findings: in the order of the seals, at most :data:`MOST`.
     :ivar unproven: what remains possible all the same, in sentences.
     :ivar pruned: events that retention dropped, on record; ``archived``: those of them that were found in the archive, as they were.
-    :ivar erased: events of which something is erased, on record.
+    :ivar erased: events of which something is erased, on record; ``forgone``: of which nothing is proven any more.
     """
 
     seals: int = 0
@@ -57,6 +57,7 @@ class Report:
     pruned: int = 0
     archived: int = 0
     erased: int = 0
+    forgone: int = 0
     newest: Seal | None = None
 
     def find(self, kind: Kind, number: int | None, seq: int | None, finding: str) -> None:

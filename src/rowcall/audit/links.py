@@ -18,16 +18,20 @@ class Links:
     """What holds the seals together.
 
     :ivar anchored: heads by the seals' numbers, of those that were not looked at yet.
-    :ivar signed: the last seal with a signature of a key given.
+    :ivar signed: the last seal with a signature of a key given; ``seen``: the last one that is anchored.
     """
 
-    def __init__(self, verification: Verification, public_keys: Sequence[Verifier], anchored: dict[int, str]) -> None:
+    def __init__(
+        self, verification: Verification, public_keys: Sequence[Verifier], anchored: dict[int, set[str]]
+    ) -> None:
         self._report = verification.report
         self._records = verification.records
+        self._catalog = verification.catalog
         self._installation = verification.installation
         self._keys = {key.key_id: key for key in public_keys}
         self.anchored = anchored
         self.signed: int | None = None
+        self.seen: int | None = None
 
     def check(self, current: Seal, before: Seal | None, expected: int) -> None:
         """Whether a seal follows the one before it, and is the one that was made.
@@ -57,14 +61,22 @@ class Links:
                 None,
                 f"Seal {number} does not begin where the one before it ends: events are left out.",
             )
+        if self._catalog.root() != current.relations:
+            find("catalog", number, None, f"The names of tables that seal {number} knows of are not those in seals.")
         if not self._records.are_known_to(current):
             find("erasure", number, None, f"The erasures that seal {number} knows of are not those on record.")
 
     def _check_outside(self, current: Seal) -> None:
         find, number = self._report.find, current.number
-        head = self.anchored.pop(number, None)
-        if head is not None and head != current.head.hex():
-            find("anchor", number, None, f"Seal {number} is not the one that was anchored: it was made anew.")
+        heads = self.anchored.pop(number, None)
+        if heads is not None:
+            self.seen = number
+            if current.head.hex() not in heads:
+                find("anchor", number, None, f"Seal {number} is not the one that was anchored: it was made anew.")
+            elif len(heads) > 1:
+                find(
+                    "anchor", number, None, f"The anchor has several heads of seal {number}: somebody has added to it."
+                )
         key = self._keys.get(current.key_id or "")
         if key is not None and (current.signature is None or not key.accepts(current.head, current.signature)):
             find("signature", number, None, f"The signature of seal {number} is not one of key {current.key_id}.")

@@ -16,6 +16,7 @@ class Records:
     def __init__(self, records: Sequence[Erasure]) -> None:
         self._records = records
         self._ranges = [Ranges.parse(record.seqs) for record in records]
+        self._paths: dict[tuple[int, str], Ranges] = {}
         self._dropped = list(self._of("prune"))
 
     def __len__(self) -> int:
@@ -35,10 +36,17 @@ class Records:
 
     def allow(self, seq: int, path: str, erasure: int) -> bool:
         """Whether a value was erased on record."""
-        if not 0 < erasure <= len(self._records) or seq not in self._ranges[erasure - 1]:
+        if not 0 < erasure <= len(self._records):
             return False
         record = self._records[erasure - 1]
-        return record.kind == "forgo" if path == WHOLE else path in record.paths
+        if (record.kind == "forgo") != (path == WHOLE) or path not in record.paths:
+            return False
+        return seq in self._of_path(erasure, path)
+
+    def _of_path(self, erasure: int, path: str) -> Ranges:
+        if (erasure, path) not in self._paths:
+            self._paths[erasure, path] = Ranges.parse(self._records[erasure - 1].paths[path])
+        return self._paths[erasure, path]
 
     def drop(self, seq: int) -> bool:
         """Whether retention dropped an event. Something may stand for it."""
@@ -52,10 +60,10 @@ class Records:
     def _of(self, kind: erasures.Kind) -> Iterator[Ranges]:
         return (ranges for ranges, one in zip(self._ranges, self._records, strict=True) if one.kind == kind)
 
-    def stand_ins(self) -> Sequence[str]:
+    def stand_ins(self) -> list[str]:
         """What the newest prune says of stand-ins."""
         newest = next((record for record in reversed(self._records) if record.kind == "prune"), None)
-        return newest.paths if newest is not None else []
+        return list(newest.paths) if newest is not None else []
 
     def all_stand_ins(self) -> set[str]:
         """What any prune says of stand-ins."""

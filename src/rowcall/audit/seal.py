@@ -43,6 +43,8 @@ class Seal:
     erasures: int
     erasure_head: bytes
     catalog: str | None
+    relations: bytes
+    xid: int
     previous: bytes
     head: bytes
     sealed_at: int
@@ -86,6 +88,8 @@ class Seal:
             "erasures": self.erasures,
             "erasure-head": self.erasure_head.hex(),
             "catalog": catalog,
+            "relations": self.relations.hex(),
+            "xid": self.xid,
             "sealed-at": self.sealed_at,
             "key": self.key_id,
             "previous": self.previous.hex(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,12 @@ from rowcall.audit.records import Records
 from rowcall.audit.seal import Seal
 from rowcall.audit.signing import Verifier
 from rowcall.audit.verification import Verification
+from rowcall.postgres.checks.finding import counted
 
 Progress = Callable[[int, int], None]
+
+#: Events that are so many microseconds old cannot have been written while their layout was on its way.
+_SETTLED = 600_000_000
 
 
 def verify(
@@ -48,7 +52,7 @@ def verify(
     :raises HeldBack: while rowcall prune is under way.
     :raises DamagedArchive: if a manifest in the archive cannot be read.
     """
-    anchored = {} if anchor is None else {line.seal: line.head for line in anchor_file.read(anchor)}
+    anchored = {} if anchor is None else anchor_file.heads(anchor)
     with ExitStack() as stack:
         beside = None
         if archive is not None:
@@ -57,10 +61,21 @@ def verify(
         stack.enter_context(connection.transaction())
         connection.execute("set transaction isolation level repeatable read, read only")
         connection.execute(QUERIES["planning"])
+        # Before the snapshot, which a partition that leaves meanwhile would not be in.
+        connection.execute(QUERIES["hold"])
         check_whole(connection)
+        _check_at_home(connection)
         made = _made(connection, first)
         outside = _Outside(public_keys, anchored, given=anchor is not None)
         return _Run(made, outside, beside, first, last).go(progress)
+
+
+def _check_at_home(connection: psycopg.Connection[Any]) -> None:
+    """See that the transactions of the log are this cluster's."""
+    if (connection.execute(QUERIES["is_moved"]).fetchone() or (False,))[0]:
+        raise errors.HeldBack(
+            "The database was restored from a dump, and Rowcall was not told: run rowcall migrate, then verify."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,7 @@ class _Outside:
     """
 
     public_keys: Sequence[Verifier]
-    anchored: dict[int, str]
+    anchored: dict[int, set[str]]
     given: bool
 
 
@@ -99,9 +114,10 @@ class _Run:
         self._events = Comparison(made, self._archive, self._highest())
         self._links = Links(made, outside.public_keys, dict(outside.anchored))
 
-    def _highest(self) -> int:
-        """The highest place in the log that earlier seals are of."""
-        return int(self._one("highest", last=self._first - 1)[0] or 0)
+    def _highest(self) -> tuple[int, int]:
+        """The highest place in the log that earlier seals are of, and the transaction of the last of these."""
+        before = self._before()
+        return int(self._one("highest", last=self._first - 1)[0] or 0), 0 if before is None else before.xid
 
     def _one(self, query: str, **parameters: Any) -> tuple[Any, ...]:
         row = self._connection.execute(QUERIES[query], parameters).fetchone()
@@ -115,8 +131,13 @@ class _Run:
             self._report.find("erasure", None, None, f"{wrong[0].upper()}{wrong[1:]}.")
         before = self._before()
         for current in seal.seals(self._connection, self._first, self._last):
-            self._links.check(current, before, self._first if before is None else before.number + 1)
             self._check_catalog(current)
+            self._links.check(current, before, self._first if before is None else before.number + 1)
+            if current.is_restored and current.events:
+                self._report.unproven.append(
+                    f"{counted(current.events, 'event')} came with a dump, and was sealed only when that had been restored, by seal"
+                    f" {current.number}."
+                )
             self._events.check(current, before)
             self._report.seals += 1
             self._report.events += current.events
@@ -146,12 +167,40 @@ class _Run:
     def _check_catalog(self, current: Seal) -> None:
         if current.catalog is None:
             return
-        known = dict(self._catalog.layouts)
+        layouts, names = dict(self._catalog.layouts), dict(self._catalog.relations)
         self._catalog.add(current.catalog)
-        for (relation, since), layout in known.items():
+        for (relation, since), layout in layouts.items():
             if self._catalog.layouts[relation, since] != layout:
                 said = f"The layout of {self._catalog.name(relation)} since seq {since} was altered before seal {current.number}."
                 self._report.find("catalog", current.number, None, said)
+        for one in names.values():
+            if self._catalog.relations[one.id] != one:
+                said = f"{one.schema}.{one.table} is called {self._catalog.name(one.id)} since seal {current.number}."
+                self._report.unproven.append(said)
+        added = self._catalog.layouts.keys() - layouts.keys()
+        self._check_layouts(self._catalog, added, current.sealed_at, current.number)
+
+    def _check_layouts(self, catalog: Catalog, added: Iterable[tuple[int, int]], at: int, number: int | None) -> None:
+        """Whether layouts were there when the events were sealed that are said to be of them.
+
+        :param at: when they were there, in microseconds since 1970; ``number``: the seal that was made then.
+        """
+        for relation, since in sorted(added):
+            if since >= self._events.reached:
+                continue
+            parameters = {
+                "relation": relation,
+                "since": since,
+                "reached": self._events.reached,
+                "before": at - _SETTLED,
+            }
+            [seq] = self._connection.execute(QUERIES["layout_use"], parameters).fetchone() or (None,)
+            if seq is not None:
+                said = (
+                    f"The layout of {catalog.name(relation)} since seq {since} was put there when event {seq} had been sealed,"
+                    " which would be of it."
+                )
+                self._report.find("catalog", number, None, said)
 
     def _finish_archive(self) -> None:
         if self._archive is not None:
@@ -174,13 +223,22 @@ class _Run:
         for number in sorted(number for number in self._links.anchored if number > newest.number)[:1]:
             said = f"Seal {number} was anchored and is gone: the log was cut off after seal {newest.number}."
             self._report.find("anchor", number, None, said)
-        for wrong in Catalog.present(self._connection).differences(self._catalog):
+        present = Catalog.present(self._connection)
+        for wrong in present.differences(self._catalog):
             self._report.find("catalog", None, None, f"{wrong[0].upper()}{wrong[1:]}.")
+        now = self._one("moment")[-1]
+        self._check_layouts(present, present.layouts.keys() - self._catalog.layouts.keys(), now, None)
+        self._check_places()
         if self._outside.public_keys and self._links.signed != newest.number:
             said = f"The newest seal, {newest.number}, is not signed with a key given."
             self._report.find("signature", newest.number, None, said)
 
-    def _check_nothing(self, anchored: Mapping[int, str]) -> None:
+    def _check_places(self) -> None:
+        for seq, partition in self._connection.execute(QUERIES["misplaced"], {"limit": MOST}):
+            said = f"Event {seq} is in {partition}, which is of another time: questions about its time do not find it."
+            self._report.find("reordered", None, seq, said)
+
+    def _check_nothing(self, anchored: Mapping[int, set[str]]) -> None:
         if anchored:
             self._report.find("anchor", min(anchored), None, "There are no seals in the database, but there were.")
 
@@ -216,8 +274,25 @@ class _Run:
             )
         elif not self._outside.given:
             say(f"Whether newer seals were cut off after seal {newest.number}: an anchor would show that.")
+        self._say_what_nobody_vouches_for(newest)
         if self._last is None:
             self._say_what_is_to_come(newest)
+
+    def _say_what_nobody_vouches_for(self, newest: Seal) -> None:
+        """Seals after the last one that is signed or anchored: those before it are chained to it."""
+        say = self._report.unproven.append
+        if newest.number in (self._links.signed, self._links.seen):
+            return
+        if self._outside.given:
+            last = self._links.seen
+            say(
+                "None of the seals is in the anchor."
+                if last is None
+                else f"Seals after {last} are not in the anchor yet."
+            )
+        if self._outside.public_keys and self._last is not None:
+            last = self._links.signed or self._first - 1
+            say(f"No seal from {last + 1} to {newest.number} is signed with a key given.")
 
     def _say_what_is_to_come(self, newest: Seal) -> None:
         say = self._report.unproven.append

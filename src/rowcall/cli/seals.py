@@ -131,6 +131,8 @@ def _print(report: findings.Report) -> None:
 def _summary(report: findings.Report) -> str:
     seen = f"{counted(report.events, 'event')} in {counted(report.seals, 'seal')}"
     rest = [f"{report.erased:,} partly erased"] if report.erased else []
+    if report.forgone:
+        rest.append(f"{report.forgone:,} not proven any more")
     if report.pruned:
         archived = f", {report.archived:,} of them archived as they were" if report.archived else ""
         rest.append(f"{report.pruned:,} dropped by retention{archived}")
