@@ -107,6 +107,21 @@ class Catalog:
     def _leaves(self) -> list[bytes]:
         return [self.relations[number].leaf for number in sorted(self.relations)]
 
+    def namesakes(self, relation: int, columns: frozenset[str]) -> frozenset[str]:
+        """These columns, and the erasable ones that were called so before or are by now: the same place in the next layout."""
+        found = set(columns)
+        before: list[Column] = []
+        pairs: list[tuple[str, str]] = []
+        for (of, _), layout in sorted(self.layouts.items()):
+            if of == relation:
+                now = _columns(layout.columns)
+                pairs += _renamed(before, now)
+                before = now
+        for one, other in (*pairs, *reversed(pairs)):
+            if not found.isdisjoint((one, other)):
+                found |= {one, other}
+        return frozenset(found)
+
     def is_ever_keyless(self, relation: int) -> bool:
         """Whether a relation had no key at some time."""
         return any(not layout.key for (of, _), layout in self.layouts.items() if of == relation)
@@ -164,3 +179,13 @@ class Catalog:
             return _NONE
         place = bisect_right(found[0], seq) - 1
         return found[1][place] if place >= 0 else _NONE
+
+
+def _renamed(before: list[Column], now: list[Column]) -> list[tuple[str, str]]:
+    """The erasable column that was renamed between two layouts, if that is all."""
+    if len(before) != len(now):
+        return []
+    different = [(one, other) for one, other in zip(before, now, strict=True) if one.name != other.name]
+    return [
+        (one.name, other.name) for one, other in different if len(different) == 1 and one.erasable and other.erasable
+    ]

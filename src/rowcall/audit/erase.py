@@ -16,9 +16,11 @@ from rowcall.audit.archives import Archives
 from rowcall.audit.canonical import IMAGES, SALT, WHOLE, canonical, commitment, own_salt, stand_in
 from rowcall.audit.erasures import Erasure, Ranges
 from rowcall.audit.extent import Extent, NothingToErase, Request, extent
+from rowcall.audit.prune import check_finished
 from rowcall.audit.row_events import SealedEvent
 from rowcall.audit.scrubbing import members, scrubbed
 from rowcall.audit.sought import Sought
+from rowcall.audit.turn import alone
 
 _QUERIES = resources.queries("erasure")
 _SEALS = resources.queries("seals")
@@ -47,16 +49,19 @@ def erase(connection: psycopg.Connection[Any], wanted: Request, beside: Archives
 
     Archives are written anew before it commits, and put in their places afterwards: if it ends in between, another call does that.
 
-    :param connection: of the log's owner.
-    :param beside: archives to erase from too.
+    :param connection: in autocommit mode, of the log's owner.
+    :param beside: archives to erase from too, loaded :func:`~rowcall.audit.turn.alone`.
     :raises UsageError: beside what :func:`extent` raises, if a column was not erasable when an event was sealed.
     :raises NothingToErase: if there is nothing left to erase.
+    :raises HeldBack: if rowcall prune is under way, or was interrupted.
     """
-    with connection.transaction():
-        connection.execute(_SEALS["wait_for_turn"])
-        result = _Erasing(connection, wanted, extent(connection, wanted, beside), beside).run()
-    for path, manifest in result.files:
-        archive.exchange(path, manifest)
+    with alone(connection):
+        check_finished(connection)
+        with connection.transaction():
+            connection.execute(_SEALS["wait_for_turn"])
+            result = _Erasing(connection, wanted, extent(connection, wanted, beside), beside).run()
+        for path, manifest in result.files:
+            archive.exchange(path, manifest)
     return result
 
 

@@ -13,8 +13,9 @@ from rowcall import errors, resources
 from rowcall.audit import archives, history
 from rowcall.audit.archives import Archives
 from rowcall.audit.catalog import Catalog
-from rowcall.audit.keys import key_json
+from rowcall.audit.keys import key_json, key_names
 from rowcall.audit.keys import relation as relation_of
+from rowcall.audit.prune import check_whole
 
 _QUERIES = resources.queries("erasure")
 
@@ -73,13 +74,16 @@ def extent(connection: psycopg.Connection[Any], wanted: Request, beside: Archive
     known, erasable = _columns(catalog, relation)
     if unknown := sorted(set(wanted.columns) - known):
         raise errors.UsageError(f"{table} never had a column {', '.join(unknown)}: correct --columns.")
-    columns = frozenset(wanted.columns) or erasable
+    columns = catalog.namesakes(relation, frozenset(wanted.columns)) or erasable
     if not columns:
         raise errors.UsageError(
             f"{table} has no erasable columns: declare them with erasable=[…] or rowcall watch --erasable, and name what was"
             " sealed before with --columns and --forgo-proof."
         )
-    seqs, keys = (_history if beside is None else _whole_history)(connection, relation, wanted)
+    if not key_names(connection, relation):
+        seqs, keys = _rows(connection, relation, wanted, beside)
+    else:
+        seqs, keys = (_history if beside is None else _whole_history)(connection, relation, wanted)
     if not seqs:
         raise NothingToErase(f"The log has no event of {table} {wanted.key}.")
     return Extent(relation, table, columns, seqs, keys)
@@ -94,6 +98,25 @@ def _columns(catalog: Catalog, relation: int) -> tuple[frozenset[str], frozenset
             known.update(column["name"] for column in _any(layout.columns))
             erasable.update(catalog.erasable(relation, since))
     return frozenset(known), frozenset(erasable)
+
+
+def _rows(
+    connection: psycopg.Connection[Any], relation: int, wanted: Request, beside: Archives | None
+) -> tuple[list[int], list[str]]:
+    """The events of all rows of a table without a key that were like this one, and what they were before and after."""
+    check_whole(connection)
+    query = _QUERIES["events"].format(source=_QUERIES["log" if beside is None else "log_and_archives"])
+    seqs: set[int] = set()
+    rows: set[str] = set()
+    for back in (True, False):
+        found = {key_json(connection, relation, wanted.key)}
+        while found:
+            rows |= found
+            parameters = {"relation": relation, "rows": list(found), "back": back}
+            events = connection.execute(query, parameters).fetchall()
+            seqs.update(seq for seq, _ in events)
+            found = {row for _, row in events if row is not None} - rows
+    return sorted(seqs), sorted(rows)
 
 
 def _history(connection: psycopg.Connection[Any], relation: int, wanted: Request) -> tuple[list[int], list[str]]:

@@ -32,12 +32,18 @@ def erase(connection: psycopg.Connection[Any], extent: Extent, sought: Sought, e
 
     :param erasure: number of the record.
     """
-    about = {"relation": extent.relation, "keys": list(extent.keys), "seqs": list(extent.seqs)}
+    about = {
+        "relation": extent.relation,
+        "keys": list(extent.keys),
+        "seqs": list(extent.seqs),
+        "columns": list(sought.columns),
+        "values": list(sought.values),
+    }
     found = connection.execute(_QUERIES["rejections"], about).fetchall()
     texts = sum(_erase_rejection(connection, row, sought, erasure) for row in found)
     for query in ("blank_parked", "blank_skipped", "blank_suspects"):
         texts += connection.execute(_QUERIES[query], about).rowcount
-    for query in ("rekey_parked", "rekey_skipped", "forget_requests", "forget_positions"):
+    for query in ("rekey_parked", "rekey_skipped", "forget_requests", "forget_positions", "forget_baselines"):
         connection.execute(_QUERIES[query], about)
     return Retold(len(found), texts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -10,7 +10,6 @@ import msgspec
 from rowcall.audit.canonical import stand_in
 
 _object = msgspec.json.Decoder(type=dict[str, msgspec.Raw]).decode
-_any = msgspec.json.decode
 
 
 def scrubbed(image: bytes | None, part: str, paths: Iterable[str], erasure: int) -> str | None:
@@ -56,18 +55,25 @@ def members(image: bytes | None) -> Mapping[str, bytes]:
         return {}
 
 
-def text(value: bytes) -> str:
-    """A scalar as a text that could be found elsewhere; nothing for others."""
-    decoded = _any(value)
-    if isinstance(decoded, str):
-        return decoded
-    return value.decode() if isinstance(decoded, (int, float)) and not isinstance(decoded, bool) else ""
-
-
-def holds(value: Any, texts: set[str]) -> bool:
-    """Whether one of the texts is somewhere in a JSON value, whole."""
+def texts(value: Any) -> Iterator[str]:
+    """The scalars in a JSON value as texts that could be found elsewhere."""
     if isinstance(value, Mapping):
-        return any(holds(one, texts) for one in value.values())
-    if isinstance(value, list):
-        return any(holds(one, texts) for one in value)
-    return value is not None and str(value) in texts
+        for one in value.values():
+            yield from texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts(one)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """The same, with the names of members."""
+    yield from texts(value)
+    if isinstance(value, Mapping):
+        yield from value
+        for one in value.values():
+            yield from strings(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from strings(one)

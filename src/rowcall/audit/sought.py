@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import msgspec
 
 from rowcall.audit.canonical import IMAGES, Row
 from rowcall.audit.extent import Request
-from rowcall.audit.scrubbing import holds, members, text
+from rowcall.audit.scrubbing import members, strings, texts
 
-_any = msgspec.json.decode
+# Numbers as they are written.
+_exactly = msgspec.json.Decoder(float_hook=Decimal).decode
 
 #: Shorter texts and numbers are not looked for in contexts: they would be found everywhere.
 _TELLING = 4
@@ -25,20 +28,22 @@ class Sought:
     """
 
     columns: frozenset[str]
-    values: set[str]
+    values: frozenset[str]
     context: frozenset[str]
     actor: bool
 
     @classmethod
     def of(cls, wanted: Request, columns: frozenset[str], rows: Iterable[Row]) -> Sought:
         """What is to be looked for where these rows are to be erased."""
-        values = {
+        values = frozenset(
             found
             for row in rows
             for image in row[8:12]
             for name, value in members(image).items()
-            if name in columns and len(found := text(value)) >= _TELLING
-        }
+            if name in columns
+            for found in texts(_exactly(value))
+            if len(found) >= _TELLING
+        )
         return cls(columns, values, frozenset(wanted.context), wanted.actor)
 
     def paths(self, row: Row) -> set[str]:
@@ -58,12 +63,18 @@ class Sought:
             f"context.{name}"
             for name, value in members(context).items()
             # What says that an event belongs to a backfill is no data of anybody's.
-            if name != "backfill" and (name in self.context or holds(_any(value), self.values))
+            if name != "backfill" and (name in self.context or any(map(self.is_in, strings(_exactly(value)))))
         }
 
     def is_actor(self, actor: str | None) -> bool:
         """Whether an actor is to be erased."""
-        return actor is not None and (self.actor or actor in self.values)
+        return actor is not None and (self.actor or self.is_in(actor))
+
+    def is_in(self, text: str) -> bool:
+        """Whether a text holds a value, not as a part of a word."""
+        return any(
+            re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None for value in self.values if value in text
+        )
 
     def is_told(self, message: str) -> bool:
         """Whether a message holds a value."""

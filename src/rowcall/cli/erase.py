@@ -12,6 +12,7 @@ import typer
 from rowcall.audit import archives
 from rowcall.audit import erase as erasing
 from rowcall.audit.extent import Request, extent
+from rowcall.audit.turn import alone
 from rowcall.cli.options import DsnOption, YesOption, confirmed, connect
 from rowcall.postgres.checks.finding import counted
 
@@ -53,6 +54,7 @@ def erase(
     """
     wanted = Request(table=table, key=key, columns=columns or (), context=context or (), actor=actor, forgo=forgo_proof)
     with connect(dsn) as connection, ExitStack() as stack:
+        stack.enter_context(alone(connection))
         beside = None if archive is None else stack.enter_context(archives.loaded(connection, archive))
         found = extent(connection, wanted, beside)
         names = ", ".join(sorted(found.columns))
