@@ -246,3 +246,13 @@ def test_transactions_that_overtake_each_other(database: Database, connect: Conn
     other.commit()
     seal(database)
     assert check(database) == []
+
+
+def test_what_a_prune_took_is_told_of(database: Database, sealed: list[int]) -> None:
+    """Whoever drops an event in the name of retention leaves a record of that, and the report says of what."""
+    prune_record(database, sealed[6])
+    tamper(database, f"delete from rowcall.event where seq = {sealed[6]}")
+    seal(database)
+    [said] = [one for one in verify.verify(database).unproven if "--archive" in one]
+    assert said.startswith("What postgres dropped from the log as retention, 1 event at ")
+    assert said.endswith(f"seq {sealed[6]} to {sealed[6]}: --archive DIR verifies it.")

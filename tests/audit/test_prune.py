@@ -4,6 +4,7 @@ import gzip
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -646,3 +647,20 @@ def test_no_archive_of_another_log_is_overwritten(dsn: str, old: Database, tmp_p
     assert "holds the archive of another log" in told
     fine("prune", *_KEEP, "--archive", str(tmp_path / "own"), "--yes", "--dsn", dsn)
     assert other.read_text() == kept.replace(log, "another")
+
+
+def test_a_partition_that_leaves_while_the_log_is_verified(
+    dsn: str, old: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at whether all of it is there, and the first one at its events."""
+    seal(old)
+    real = prune.check_whole
+
+    def leave(connection: Database) -> None:
+        real(connection)
+        with connections.connect(dsn) as other, suppress(psycopg.errors.LockNotAvailable):
+            other.execute("set lock_timeout = '300ms'")
+            other.execute("alter table rowcall.event detach partition rowcall.event_first concurrently")
+
+    monkeypatch.setattr(verify, "check_whole", leave)
+    assert check(old) == []

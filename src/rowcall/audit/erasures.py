@@ -79,6 +79,16 @@ class Erasure:
     previous: bytes
     head: bytes
 
+    @property
+    def first(self) -> int:
+        """The first of the events."""
+        return Ranges.parse(self.seqs).starts[0]
+
+    @property
+    def last(self) -> int:
+        """The last of them."""
+        return Ranges.parse(self.seqs).ends[-1] - 1
+
     def text(self, installation: str) -> bytes:
         """The bytes that its head is the hash of."""
         lines = {

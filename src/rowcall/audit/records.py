@@ -60,6 +60,10 @@ class Records:
     def _of(self, kind: erasures.Kind) -> Iterator[Ranges]:
         return (ranges for ranges, one in zip(self._ranges, self._records, strict=True) if one.kind == kind)
 
+    def prunes(self) -> Iterator[Erasure]:
+        """What retention dropped, and when."""
+        return (record for record in self._records if record.kind == "prune")
+
     def stand_ins(self) -> list[str]:
         """What the newest prune says of stand-ins."""
         newest = next((record for record in reversed(self._records) if record.kind == "prune"), None)

@@ -62,7 +62,6 @@ def verify(
         connection.execute("set transaction isolation level repeatable read, read only")
         connection.execute(QUERIES["planning"])
         # Before the snapshot, which a partition that leaves meanwhile would not be in.
-        connection.execute(QUERIES["hold"])
         check_whole(connection)
         _check_at_home(connection)
         made = _made(connection, first)
@@ -206,7 +205,12 @@ class _Run:
         if self._archive is not None:
             self._archive.finish(complete=self._is_complete)
         elif self._report.pruned:
-            self._report.unproven.append("What retention dropped was not looked at: --archive DIR verifies it.")
+            for one in self._records.prunes():
+                said = (
+                    f"What {one.erased_by} dropped from the log as retention, {counted(one.events, 'event')} at"
+                    f" {seal.moment(one.at):%F %T} UTC, seq {one.first} to {one.last}: --archive DIR verifies it."
+                )
+                self._report.unproven.append(said)
 
     @property
     def _is_complete(self) -> bool:
