@@ -62,6 +62,7 @@ def verify(
         connection.execute("set transaction isolation level repeatable read, read only")
         connection.execute(QUERIES["planning"])
         # Before the snapshot, which a partition that leaves meanwhile would not be in.
+        connection.execute(QUERIES["hold"])
         check_whole(connection)
         _check_at_home(connection)
         made = _made(connection, first)
