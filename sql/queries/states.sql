@@ -7,6 +7,16 @@
 -- A moment as all queries take it: a time as text in one form, since the infinities are no datetimes; a snapshot; and the floor.
 select to_jsonb(%(at)s::timestamptz) #>> '{}', %(snapshot)s::pg_snapshot::text, floor_seq from rowcall.installation;
 
+-- name: in_order
+-- Whether a moment is not before another one.
+select coalesce(%(since)s::timestamptz <= %(at)s::timestamptz,
+  pg_snapshot_xmin(%(before)s::pg_snapshot) <= pg_snapshot_xmin(%(snapshot)s::pg_snapshot)
+  and pg_snapshot_xmax(%(before)s::pg_snapshot) <= pg_snapshot_xmax(%(snapshot)s::pg_snapshot));
+
+-- name: dropped
+-- When a table was dropped, if that is before the moment; no row otherwise. A snapshot does not say when it was taken.
+select dropped_at from rowcall.relation where id = %(relation)s and dropped_at < %(at)s::timestamptz;
+
 -- name: emptied
 -- The last event at which the whole table was emptied; and the last one after it at which a part of it was, of which the log does
 -- not know the rows; and whether the key of the table is checked at the end of transactions.

@@ -140,6 +140,18 @@ def test_what_the_log_does_not_reach_back_to(dsn: str, database: Database) -> No
     assert ([line["key"]["id"] for line in whole.lines], whole.err) == ([9], "")
 
 
+def test_a_table_that_was_dropped(dsn: str, history: Database) -> None:
+    there = now(history)
+    history.execute("drop table users")
+    said = rowcall("audit", "as-of", "users", "--at", there, "--dsn", dsn)
+    assert (len(said.lines), "was dropped" in said.err) == (1, False)
+    for key in ((), ("1",)):
+        said = rowcall("audit", "as-of", "users", *key, "--at", "tomorrow", "--dsn", dsn)
+        assert (said.code, len(said.lines)) == (0, 1)
+        assert said.err.startswith("rowcall: public.users was dropped at 20")
+        assert said.err.endswith(": what is shown went with it.\n")
+
+
 def test_what_a_subscription_began_with_is_no_state_of_a_later_moment(dsn: str, database: Database) -> None:
     database.execute("insert into users values (1, 'ada', 36)")
     database.execute("update users set age = 37")
@@ -180,7 +192,7 @@ def test_a_question_that_makes_no_sense(dsn: str, database: Database, arguments:
 
 def test_every_kind_of_connection_may_ask(dsn: str, history: Database, connect: Connect) -> None:
     engine = create_engine(dsn.replace("postgresql://", "postgresql+psycopg://"))
-    plain = connect(row_factory=psycopg.rows.dict_row)
+    plain = connect(row_factory=psycopg.rows.dict_row, cursor_factory=psycopg.ClientCursor)
     plain.execute("set datestyle = 'German'; set timezone = 'Asia/Tokyo'")
     with engine.connect() as connection, Session(engine) as session:
         for subject in (history, plain, connection, session, engine):

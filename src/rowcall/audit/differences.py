@@ -118,6 +118,8 @@ def _found(
         "before": was.moment["snapshot"],
         **becomes.moment,
     }
+    if not ask(connection, _QUERIES["in_order"], window)[0][0]:
+        raise errors.UsageError("The first moment is after the second one: compare them the other way round.")
     if ask(connection, _QUERIES["truncated_between"], window)[0][0]:
         return _between(was.states(connection), becomes.states(connection))
     if not was.keyed:
