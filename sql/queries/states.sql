@@ -2,6 +2,7 @@
 -- Transaction ids up to the floor are those of another cluster, from which the log was restored: every snapshot of this one sees
 -- them. The snapshot events of a backfill say what a subscription began with, in no order with other events; those of a baseline say
 -- how a row was at that place of the log.
+-- Keys are compared as jsonb does: one whose number only got another scale is the same, and has not been left.
 
 -- name: moment
 -- A moment as all queries take it: a time as text in one form, since the infinities are no datetimes; a snapshot; and the floor.
@@ -32,7 +33,7 @@ where relation = %(relation)s and operation = 'truncate'
 -- Of each key, or one, the last event that left a row there, unless the row went later. Where a key's uniqueness can be deferred, two rows
 -- may share it within a transaction: there, as many have to have gone as came, and what went later has to be the row that came.
 with visible as not materialized (
-  select seq, operation, key, next_key from rowcall.event
+  select seq, operation, key, nullif(next_key, key) as next_key from rowcall.event
   where relation = %(relation)s and seq > %(emptied)s and key is not null
     and (%(key)s::jsonb is null or key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
     and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
@@ -131,7 +132,7 @@ where exists (
 select seq, at, coalesce(%(at)s::timestamptz <= at, false) from rowcall.event order by seq limit 1;
 
 -- name: window
--- The events between two moments, key by key; one that changes a key twice, for either.
+-- The events between two moments, key by key, these numbered; one that changes a key twice, for either.
 with visible as not materialized (
   select * from rowcall.event
   where relation = %(relation)s and key is not null
@@ -140,11 +141,12 @@ with visible as not materialized (
       and not pg_visible_in_snapshot(xid, %(before)s::pg_snapshot) and pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot))
     and (operation <> 'snapshot' or context is null or not context ? 'backfill')
 )
-select place, seq, operation::text, key = place, operation <> 'delete' and coalesce(next_key, key) = place, old, new
+select dense_rank() over (order by place) as number, place, seq, operation::text, key = place,
+  operation <> 'delete' and coalesce(next_key, key) = place, old, new
 from (
   select key as place, * from visible
   union all
-  select next_key, * from visible where next_key is not null
+  select next_key, * from visible where next_key <> key
 ) as facts
 order by place, seq;
 

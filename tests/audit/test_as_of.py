@@ -84,6 +84,30 @@ def test_rows_alike_of_a_table_without_a_key(dsn: str, database: Database) -> No
     assert as_of(dsn, "bare", '{"a": 2, "b": 3}', "--at", "tomorrow") == [{"a": 2, "b": 3}]
 
 
+def test_a_key_whose_number_only_gets_another_scale(dsn: str, database: Database) -> None:
+    database.execute("create table exact (n numeric primary key, v text)")
+    fine("watch", "exact", "--dsn", dsn)
+    database.execute("insert into exact values (1, 'a')")
+    start = now(database)
+    database.execute("update exact set n = 1.00")
+    for key in ((), ("1",)):
+        assert rowcall("audit", "as-of", "exact", *key, "--at", "tomorrow", "--dsn", dsn).out == (
+            '{"key":{"n":1.00},"row":{"n":1.00,"v":"a"}}\n'
+        )
+    assert fine("audit", "check", "exact", "--dsn", dsn).out == ""
+    assert [line["column"] for line in fine("audit", "blame", "exact", "1", "--dsn", dsn).lines] == ["n", "v"]
+    database.execute("update exact set v = 'b'")
+    [difference] = audit.diff(database, "exact", start, "infinity")
+    assert (difference.kind, difference.changed, str(difference.key["n"])) == ("changed", ("n", "v"), "1.00")
+    # The row that has the key now is another one.
+    with database.transaction():
+        database.execute("delete from exact")
+        database.execute("insert into exact values (1.0, 'c')")
+        [(xid,)] = database.execute("select pg_current_xact_id()::text::bigint").fetchall()
+    audit.undo(database, transaction=xid)
+    assert database.execute("select n::text, v from exact").fetchall() == [("1.00", "b")]
+
+
 def test_rows_that_swap_keys_which_are_checked_late(dsn: str, database: Database) -> None:
     database.execute("create table swapped (id int primary key deferrable, v text)")
     fine("watch", "swapped", "--dsn", dsn)

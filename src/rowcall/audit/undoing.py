@@ -13,7 +13,7 @@ from psycopg import sql
 
 from rowcall import errors, resources
 from rowcall.audit import images
-from rowcall.audit.chains import Chain, canonical, chains
+from rowcall.audit.chains import Chain, chains
 from rowcall.audit.conflicts import UNDOES, Conflict, Later, conflicts_of, no_rows, restorable
 from rowcall.audit.connection import ask, opened
 from rowcall.audit.filters import xid_text
@@ -193,7 +193,7 @@ class _Judged:
         lives = _live(connection, table, found, afters)
         left = _left(found)
         for chain, before, after, there in zip(found, befores, afters, lives, strict=True):
-            live = None if chain.kind == "insert" and canonical(chain.before_key) in left else there
+            live = None if chain.kind == "insert" and images.place(chain.before_key) in left else there
             self.conflicts += conflicts_of(chain, table, after, live, later)
             gone = live is None and chain.kind != "insert"
             if not gone and (step := _step(chain, table, before, after, live)):
@@ -203,10 +203,10 @@ class _Judged:
 def _left(found: Sequence[Chain]) -> set[str]:
     """The keys that this itself takes from the rows that have them."""
     return {
-        canonical(chain.after_key)
+        images.place(chain.after_key)
         for chain in found
         if chain.after is not None
-        and (chain.before is None or canonical(chain.before_key) != canonical(chain.after_key))
+        and (chain.before is None or images.place(chain.before_key) != images.place(chain.after_key))
     }
 
 
