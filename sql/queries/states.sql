@@ -18,6 +18,16 @@ select coalesce(%(since)s::timestamptz <= %(at)s::timestamptz,
 -- When a table was dropped, if that is before the moment; no row otherwise. A snapshot does not say when it was taken.
 select dropped_at from rowcall.relation where id = %(relation)s and dropped_at < %(at)s::timestamptz;
 
+-- name: rekeyed
+-- Where the key of a table last became another one, after it was emptied, and before an event of that time; null if it did not.
+select max(since)
+from (select since, key, lag(key) over (order by since) as former from rowcall.layout where relation = %(relation)s) as l
+where former <> key and since > %(emptied)s and exists (
+  select from rowcall.event
+  where relation = %(relation)s and seq > l.since
+    and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)));
+
 -- name: emptied
 -- The last event at which the whole table was emptied; and the last one after it at which a part of it was, of which the log does
 -- not know the rows; and whether the key of the table is checked at the end of transactions.

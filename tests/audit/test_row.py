@@ -144,6 +144,10 @@ def test_a_key_that_was_another_one(dsn: str, database: Database) -> None:
     database.execute("update tenants set v = 1")
     assert row(dsn, "tenants", '{"id": "1"}') == [("insert", 0)]
     assert row(dsn, "tenants", "tenant=1,id=1") == [("update", 1)]
+    said = fine("audit", "as-of", "tenants", "--at", "tomorrow", "--dsn", dsn)
+    assert "The key of public.tenants has other columns, or names for them, since seq" in said.err
+    database.execute("truncate tenants")
+    assert fine("audit", "as-of", "tenants", "--at", "tomorrow", "--dsn", dsn).err == ""
 
 
 def test_through_changes_of_the_key(dsn: str, database: Database) -> None:
