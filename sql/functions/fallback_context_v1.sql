@@ -13,16 +13,20 @@ exception when others then
   return jsonb_build_object('unparsed', v_text);
 end $$;
 
--- The statement that notes the context: what act_v1 sets, which begins with a brace, without a call. It may fail. Under an IF,
--- because an expression that is not reached need not be made ready.
+-- The statement that notes the context: what act_v1 sets, which begins with a brace, without a call. Under an IF, because an
+-- expression that is not reached need not be made ready, and in a block, because somebody may have set by hand what is no JSON.
 -- Called by: the generators.
 create function rowcall.context_statement_v1() returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select $statement$    if current_setting('rowcall.context', true) > '' then
+  select $statement$  if current_setting('rowcall.context', true) > '' then
+    begin
       v_context := case when current_setting('rowcall.context', true) like '{%' then current_setting('rowcall.context', true)::jsonb
         else rowcall.fallback_context_v1() end;
-    end if;
+    exception when others then
+      v_context := rowcall.fallback_context_v1();
+    end;
+  end if;
 $statement$::text
 $$;

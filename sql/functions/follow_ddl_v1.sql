@@ -1,6 +1,7 @@
 -- Keeps capture true to the tables while people change them: after DDL on a watched table, its partitions or its triggers,
 -- the functions and triggers are generated anew in the same transaction; a dropped table's history stays under its name.
--- What goes wrong here becomes a warning, never a failed migration: the triggers then stay as they were until "rowcall sync".
+-- What goes wrong here becomes a warning, not a failed migration: the triggers then stay as they were until "rowcall sync". Only
+-- where not even functions that fit can be made does the DDL fail: capture relies on being made anew, see planned_v1.
 -- SECURITY DEFINER, because whoever may alter a table need not be allowed to make functions in schema rowcall.
 -- Called by: the event triggers rowcall_follow_ddl and rowcall_follow_drop, which only a superuser can make.
 
@@ -58,7 +59,15 @@ begin
     perform rowcall.install_guard_v1(relation_id);
   end if;
 exception when others then
-  raise warning 'rowcall: nor were its functions: %', sqlerrm;
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    raise exception 'rowcall: % was altered since this transaction began, which sees the catalog as it was', (
+      select table_name from rowcall.relation where id = relation_id)
+      using errcode = 'serialization_failure', hint = 'Nothing was altered. Run the transaction again.', detail = sqlerrm;
+  end if;
+  raise exception 'rowcall: the functions that capture % could not be generated anew: %', (
+    select table_name from rowcall.relation where id = relation_id), sqlerrm
+    using errcode = sqlstate,
+      hint = 'Nothing was altered. Try again; if it fails again, run "rowcall unwatch" first and "rowcall sync" afterwards.';
 end $$;
 
 create function rowcall.follow_ddl_v1() returns event_trigger

@@ -9,8 +9,8 @@ do $$
 declare
   v_images constant text[] := '{fallback_image_v1,fallback_key_v1,fallback_context_v1,columns_v1,means_v1,encoding_v1,redacted_v1,
     value_expression_v1,texts_expression_v1,base_type_v1,element_type_v1,loss_v1,exact_value_v1,with_exact_v1,unheld_v1}';
-  v_capture constant text[] := v_images || '{flush_move_v1,differing_v1,key_expression_v1,image_expression_v1,
-    exact_expression_v1,losses_v1,is_of_v1,has_columns_v1,whole_row_v1,texts_v1,bell_v1,log_event_v1}'::text[];
+  v_capture constant text[] := v_images || '{flush_move_v1,differing_v1,fallback_expression_v1,
+    exact_expression_v1,losses_v1,is_of_v1,has_columns_v1,texts_v1,bell_v1,log_event_v1}'::text[];
   v_gate constant text[] := v_images || '{request_v1,signature_v1,gate_body_v1,gate_unanswered_v1,gate_hurry_v1,gate_wait_v1,record_rejection_v1,
     is_rejection_recorded_v1,short_v1,rule_column_v1}'::text[];
   v_function record;

@@ -42,12 +42,11 @@ begin
   execute format($statement$
     insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
     select case row_number() over () when 1 then $1 else nextval('rowcall.event_seq') end, pg_current_xact_id(),
-      clock_timestamp(), %2$s, 'delete', %%s, %%s, nullif(current_setting('rowcall.actor', true), ''),
-      rowcall.fallback_context_v1(), session_user, nullif(current_setting('role'), 'none'),
-      nullif(current_setting('application_name'), '')
-    from only %%s as rowcall_row$statement$,
-    rowcall.key_expression_v1(tg_relid, %3$L, 'rowcall_row'), rowcall.image_expression_v1(tg_relid, %3$L, 'rowcall_row'),
-    tg_relid::regclass) using v_first;
+      clock_timestamp(), %2$s, 'delete', rowcall.fallback_key_v1(image, %%s, %%L), image,
+      nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
+      nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), '')
+    from (select %%s as image from only %%s as rowcall_row) as images$statement$,
+    tg_relid::oid, %3$L, rowcall.fallback_expression_v1(tg_relid, %3$L, 'rowcall_row'), tg_relid::regclass) using v_first;
   get diagnostics v_rows = row_count;
   if v_rows > 0 then
     -- For announce_v1; other partitions that the same statement empties have left theirs.

@@ -1,6 +1,7 @@
 """Code meets rows that it was not generated for, although an event trigger follows DDL: nothing is lost, nothing runs as us."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -108,6 +109,102 @@ def test_ddl_in_a_transaction_that_sees_the_catalog_as_it_was(place: Place, othe
         ("update", ("z",)),
     ]
     assert "secret" not in str(place.stored())
+
+
+@pytest.fixture
+def late(mallory: Mallory) -> Iterator[psycopg.Connection[Any]]:
+    """A transaction of Mallory's that sees the catalog as it was, with a table whose columns are altered meanwhile."""
+    mallory.run("create type mood as enum ('a', 'b')")
+    _betray(mallory, "mood", ("json", "jsonb"))
+    mallory.table("id integer primary key, c text", truncate="rows")
+    with psycopg.connect(mallory.place.dsn, autocommit=True, user=mallory.name) as connection:
+        connection.execute(f"set search_path = {mallory.place.schema}".encode())
+        connection.execute("begin isolation level repeatable read")
+        connection.execute("select 1")
+        yield connection
+
+
+_COMINGS = {
+    "come and gone": (
+        f"alter table t {', '.join(f'add c{number} integer' for number in range(20))}, add evil mood",
+        f"alter table t {', '.join(f'drop c{number}' for number in range(20))}",
+    ),
+    "come": ("alter table t add evil mood",),
+    "another type": ("alter table t alter c type mood using 'a', add evil integer",),
+    "only another type": ("alter table t alter c type mood using 'a'",),
+    "dropped": ("alter table t drop c, add c mood",),
+}
+
+
+@pytest.mark.parametrize("coming", _COMINGS)
+@pytest.mark.parametrize(
+    "ddl", ["alter table t set (fillfactor = 90)", "alter table t add late integer default write()", ""]
+)
+def test_what_was_altered_since_the_catalog_was_as_it_was(
+    mallory: Mallory, late: psycopg.Connection[Any], coming: str, ddl: str
+) -> None:
+    writes = (
+        "insert into t (id, c) values (2, 'b')",
+        "update t set c = 'a' where id = 2",
+        "delete from t where id = 2",
+    )
+    mallory.run(
+        "create function write() returns integer language plpgsql as $$ begin"
+        "   if coalesce(current_setting('mallory.done', true), '') = '' then perform set_config('mallory.done', '1', false);"
+        f"  {'; '.join(writes)}; end if; return 1; end $$",
+        "insert into t values (1, 'a')",
+        *_COMINGS[coming],
+    )
+    # Generates the code anew for the table as this transaction sees it, where it can.
+    with suppress(psycopg.errors.SerializationFailure):
+        if ddl:
+            late.execute(ddl.encode())
+        for write in (*writes, "truncate t"):
+            late.execute(write.encode())
+    late.execute("commit")
+    mallory.run("insert into t (id, c) values (3, 'b')", "update t set c = 'a'", "delete from t")
+    assert mallory.spied() == []
+    assert [event.key["id"] for event in mallory.place.events()][-1] == 3
+
+
+def test_ddl_fails_where_its_functions_cannot_be_made_anew(place: Place, other: psycopg.Connection[Any]) -> None:
+    place.table("id integer primary key, c text")
+    place.run("insert into t values (1, 'a')", "set lock_timeout = '50ms'")
+    (capture,) = place.rows("select 'capture_' || id from rowcall.relation where oid = 't'::regclass")[0]
+    with other.transaction(force_rollback=True):
+        other.execute(f"alter function rowcall.{capture}() cost 101".encode())
+        with pytest.raises(psycopg.errors.LockNotAvailable, match="could not be generated anew") as failure:
+            place.run("alter table t add d text")
+    assert "Nothing was altered. Try again" in str(failure.value.diag.message_hint)
+    place.run("update t set c = 'b'", "alter table t add d text", "update t set d = 'c'")
+    assert [event.changed for event in place.events()] == [(), ("c",), ("d",)]
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_a_session_with_plans_notices_what_others_alter(
+    place: Place, other: psycopg.Connection[Any], isolation: str
+) -> None:
+    place.table("id integer primary key, c text, n integer")
+    other.execute(f"set default_transaction_isolation = '{isolation}'".encode())
+    statements = (
+        "insert into t (id) values (%(id)s)",
+        "update t set c = '1' where id = %(id)s",
+        "delete from t where id = %(id)s",
+    )
+    for id_ in range(8):
+        for statement in statements:
+            other.execute(statement, {"id": id_})
+    before = len(place.events())
+    with other.transaction():
+        other.execute("select 1")
+        place.run("alter table t add d integer default 7, alter n type text using 'x', alter c type varchar(10)")
+        for statement in statements:
+            other.execute(statement, {"id": 9})
+    inserted, updated, deleted = place.events()[before:]
+    assert inserted.new == {"id": 9, "c": None, "n": None, "d": 7}
+    assert updated.new == {"id": 9, "c": "1", "n": None, "d": 7}
+    assert updated.changed == ("c",)
+    assert deleted.old == {"id": 9, "c": "1", "n": None, "d": 7}
 
 
 def test_a_table_that_becomes_a_partition(place: Place) -> None:
@@ -256,7 +353,7 @@ def test_inserts_are_checked_when_they_are_planned_only(place: Place) -> None:
     source = place.value("""
         select prosrc from rowcall.relation as r join pg_proc as p on p.oid = ('rowcall.capture_bulk_' || r.id)::regproc
         where r.oid = 't'::regclass""")
-    inner = source.split("from (")[-1].split(") as rowcall_row;")[0].replace("new_rows", "t")
+    inner = source.split(") as rowcall_row;")[0].split("from (")[-1].replace("new_rows", "t")
     plan = "\n".join(row[0] for row in place.rows(f"explain (costs off) {inner}"))
     assert plan == "Seq Scan on t", plan
     # And nothing was amiss: what the generic code writes has spaces.

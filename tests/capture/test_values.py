@@ -390,6 +390,25 @@ def test_identity_and_default_values_are_logged_as_given(place: Place) -> None:
     assert place.log() == [("insert", None, {"id": 1, "n": 5, "d": "x"}), ("insert", None, {"id": 2, "n": 1, "d": "x"})]
 
 
+def test_rows_of_half_a_megabyte_and_more(place: Place) -> None:
+    place.table("id integer primary key, a text, b text")
+    large, larger = "\u0001\\" * 300_000, "é" * 600_000
+    place.run("insert into t values (1, 'a', 'b')")
+    for value in (large, larger, "small"):
+        place.connection.execute("update t set a = %s", (value,))
+    place.connection.execute("update t set a = %s, b = 'c'", (larger,))
+    place.run("delete from t")
+    assert [(event.operation, event.key, event.old and event.old.get("a"), event.new and event.new["a"])
+            for event in place.events()] == [
+        ("insert", {"id": 1}, None, "a"),
+        ("update", {"id": 1}, "a", large),
+        ("update", {"id": 1}, large, larger),
+        ("update", {"id": 1}, larger, "small"),
+        ("update", {"id": 1}, "small", larger),
+        ("delete", {"id": 1}, larger, None),
+    ]  # fmt: skip
+
+
 @pytest.mark.skipif("ROWCALL_PROPERTY_EXAMPLES" not in os.environ, reason="takes long")
 def test_a_row_that_is_too_big_for_json_is_still_an_event(place: Place) -> None:
     place.table("id integer primary key, a text, b text")
