@@ -13,7 +13,7 @@ from rowcall import errors, resources
 from rowcall.audit import archives, history
 from rowcall.audit.archives import Archives
 from rowcall.audit.catalog import Catalog
-from rowcall.audit.keys import key_json, key_names
+from rowcall.audit.keys import has_key, key_json
 from rowcall.audit.keys import relation as relation_of
 from rowcall.audit.prune import check_whole
 
@@ -80,7 +80,7 @@ def extent(connection: psycopg.Connection[Any], wanted: Request, beside: Archive
             f"{table} has no erasable columns: declare them with erasable=[…] or rowcall watch --erasable, and name what was"
             " sealed before with --columns and --forgo-proof."
         )
-    if not key_names(connection, relation):
+    if not has_key(connection, relation):
         seqs, keys = _rows(connection, relation, wanted, beside)
     else:
         seqs, keys = (_history if beside is None else _whole_history)(connection, relation, wanted)

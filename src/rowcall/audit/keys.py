@@ -79,6 +79,11 @@ def key_part(connection: psycopg.Connection[Any], relation_id: int, key: Key) ->
     return _read_key(connection, relation_id, key, whole=False)
 
 
+def has_key(connection: psycopg.Connection[Any], relation_id: int) -> bool:
+    """Whether a table has a key at present, or its whole rows for keys."""
+    return bool(_keys(connection, relation_id)[0])
+
+
 def _read_key(connection: psycopg.Connection[Any], relation_id: int, key: Key, *, whole: bool) -> tuple[str, bool]:
     parts = _parts_of_json(key) if isinstance(key, str) and key.lstrip().startswith("{") else key
     keys = _keys(connection, relation_id)
