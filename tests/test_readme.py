@@ -43,7 +43,7 @@ VOLATILE = [
     (re.compile(r"\d+ events in \d+ seals"), "N events in N seals"),
     (re.compile(r"^key [0-9a-f]{16}", re.MULTILINE), "key N"),
     (re.compile(r"\bEvent \d+"), "Event N"),
-    (re.compile(r"in seal \d+"), "in seal N"),
+    (re.compile(r"in seal \d+ of log [0-9a-f-]{36}"), "in seal N of log ID"),
     (re.compile(r'"xid":\d+'), '"xid":N'),
     (re.compile(r'"seq" : \[\d+,\d+\]'), '"seq" : [N,N]'),
     (re.compile(r'"seq":\d+|\bseq \d+'), "seq N"),

@@ -7,53 +7,6 @@
 -- What a watch does not record (by its when, operations or columns) leaves no event: such a change after S may show in a row, but no
 -- key is given twice.
 
--- The key columns of a table in order, with the operators of their own type's order, which need not be on the search_path.
--- Called by: later_key_v1, chunk_statement_v1, rest_statement_v1.
-create function rowcall.key_order_v1(table_oid oid, options jsonb)
-returns table (name text, key_position integer, later text, same text)
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select c.name, c.key_position, o.later, o.same
-  from rowcall.columns_v1(table_oid, options) as c
-  cross join lateral (
-    select coalesce(max(format('operator(%I.%s)', n.nspname, p.oprname)) filter (where m.amopstrategy = 5), 'operator(pg_catalog.>)'),
-      coalesce(max(format('operator(%I.%s)', n.nspname, p.oprname)) filter (where m.amopstrategy = 3), 'operator(pg_catalog.=)')
-    from pg_opclass as k
-    join pg_am as a on a.oid = k.opcmethod and a.amname = 'btree'
-    join pg_amop as m on m.amopfamily = k.opcfamily and m.amoplefttype = k.opcintype and m.amoprighttype = k.opcintype
-    join pg_operator as p on p.oid = m.amopopr join pg_namespace as n on n.oid = p.oprnamespace
-    where k.opcdefault and k.opcintype = (rowcall.base_type_v1(c.type_oid)).oid
-  ) as o (later, same)
-  where c.key_position is not null
-$$;
-
--- The condition under which a row's key comes after another one's. A comparison of whole rows where it can be one, since an
--- index serves that.
--- Called by: chunk_statement_v1.
-create function rowcall.later_key_v1(table_oid oid, options jsonb, row_name text, other_name text) returns text
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_key record;
-  v_condition text;
-begin
-  if not exists (select from rowcall.key_order_v1(table_oid, options) where later <> 'operator(pg_catalog.>)') then
-    return (select format('(%s) > (%s)', string_agg(format('%s.%I', row_name, name), ', ' order by key_position),
-        string_agg(format('(select %1$s.%2$I from %1$s)', other_name, name), ', ' order by key_position))
-      from rowcall.key_order_v1(table_oid, options));
-  end if;
-  for v_key in
-    select format('%s.%I', row_name, name) as own, format('(select %s.%I from %1$s)', other_name, name) as other, later, same
-    from rowcall.key_order_v1(table_oid, options) order by key_position desc
-  loop
-    v_condition := format('%s %s %s', v_key.own, v_key.later, v_key.other)
-      || coalesce(format(' or %s %s %s and ', v_key.own, v_key.same, v_key.other) || '(' || v_condition || ')', '');
-  end loop;
-  return format('(%s)', v_condition);
-end $$;
-
 -- The CTE "after": what happened to a relation since a snapshot. The index on xid leads there. Where all of a row is its key, an
 -- update does not say the next one.
 -- Called by: chunk_statement_v1, rest_statement_v1.
@@ -131,21 +84,14 @@ as $$
       (select max(seq) from written) as last_seq,
       exists (select from after where operation = 'truncate') as emptied, %9$s as misread$statement$,
     rowcall.events_after_v1((backfill).relation, start, keyed),
-    case when (backfill).position is not null then format('place as materialized (
-      select (made.row).* from (select %s as row offset 0) as made),',
-      rowcall.row_expression_v1(table_oid, quote_literal((backfill).position) || '::jsonb')) else '' end,
+    rowcall.place_v1(table_oid, (backfill).position),
     rowcall.key_expression_v1(table_oid, options, 'rowcall_row'),
     image,
     source,
-    case when (backfill).position is not null
-      then 'where ' || rowcall.later_key_v1(table_oid, options, 'rowcall_row', 'place') else '' end
-      || (select format(' order by %s limit %s', string_agg(format('rowcall_row.%I', name), ', ' order by key_position), many)
-          from rowcall.key_order_v1(table_oid, options) having count(*) > 0),
+    rowcall.next_rows_v1(table_oid, options, (backfill).position, many),
     (backfill).relation,
     jsonb_build_object('backfill', (backfill).subscription),
-    -- A key that JSON does not hold, as a null that is JSON's: nothing comes after it.
-    case when (backfill).position is not null then (select format('(select num_nulls(%s) > 0 from place)',
-      string_agg(format('place.%I', name), ', ')) from rowcall.key_order_v1(table_oid, options)) else 'false' end)
+    rowcall.misread_v1(table_oid, options, (backfill).position))
 $$;
 
 -- The statement that logs the rows that something happened to since the beginning, as they were then.
@@ -187,16 +133,14 @@ as $$
       (select min(seq) from written) as first_seq, (select max(seq) from written) as last_seq,
       exists (select from after where operation = 'truncate') as emptied, false as misread$statement$,
     rowcall.events_after_v1((backfill).relation, start, keyed),
-    case when keyed then (
-      select format('select k.key, (%s)::jsonb::text as image
+    case when keyed then
+      format('select k.key, (%s)::jsonb::text as image
         from keys as k
-        cross join lateral (select (made.row).* from (select %s as row offset 0) as made) as place
+        cross join lateral %s as place
         join %s as rowcall_row on %s
         where %s = k.key',
-        image, rowcall.row_expression_v1(table_oid, 'k.key'), source,
-        string_agg(format('rowcall_row.%1$I %2$s place.%1$I', name, same), ' and '),
+        image, rowcall.key_row_v1(table_oid, 'k.key'), source, rowcall.same_key_v1(table_oid, options, 'rowcall_row', 'place'),
         rowcall.key_expression_v1(table_oid, options, 'rowcall_row'))
-      from rowcall.key_order_v1(table_oid, options))
     else
       format('select a.key, a.image from (select %s as key, (%s)::jsonb::text as image from %s as rowcall_row) as a
         where a.key in (select key from keys)',
@@ -223,18 +167,6 @@ $$;
 create function rowcall.backfill_chunk_v1(subscription_id integer, relation_id integer, many integer) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set row_security = off
-set timezone = 'UTC'
-set datestyle = 'ISO, MDY'
-set intervalstyle = 'postgres'
-set bytea_output = 'hex'
-set extra_float_digits = '1'
-set lc_monetary = 'C'
-set quote_all_identifiers = off
-set array_nulls = on
-set xmloption = content
-set jit = off
-set enable_seqscan = off
 as $$
 declare
   v_backfill rowcall.backfill;
@@ -242,6 +174,7 @@ declare
   v_table record;
   v_done record;
 begin
+  perform rowcall.chunk_settings_v1();
   -- Two at once take turns.
   select * into strict v_backfill from rowcall.backfill as b
     where b.subscription = subscription_id and b.relation = relation_id for update;

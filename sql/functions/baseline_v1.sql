@@ -46,17 +46,6 @@ $$;
 create function rowcall.baseline_rows_v1(baseline rowcall.baseline, keys jsonb[], out events bigint, out left_out jsonb[])
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set row_security = off
-set timezone = 'UTC'
-set datestyle = 'ISO, MDY'
-set intervalstyle = 'postgres'
-set bytea_output = 'hex'
-set extra_float_digits = '1'
-set lc_monetary = 'C'
-set quote_all_identifiers = off
-set array_nulls = on
-set xmloption = content
-set jit = off
 as $$
 declare
   v_table record;
@@ -65,19 +54,18 @@ declare
 begin
   v_table := rowcall.check_backfill_v1(
     (0, (baseline).relation, (baseline).layout, null, false, false, 0, null, null)::rowcall.backfill);
-  execute (select format($statement$
+  execute format($statement$
     with locked as materialized (
       select rowcall_row
       from unnest($1) as k (key)
-      cross join lateral (select (made.row).* from (select %1$s as row offset 0) as made) as place
+      cross join lateral %1$s as place
       join %2$s as rowcall_row on %3$s
       for share of rowcall_row skip locked
     )
     select array_agg(%4$s), array_agg((%5$s)::text) from (select (rowcall_row).* from locked) as rowcall_row$statement$,
-      rowcall.row_expression_v1(v_table.table_oid, 'k.key'), v_table.source,
-      string_agg(format('rowcall_row.%1$I %2$s place.%1$I', name, same), ' and '),
+      rowcall.key_row_v1(v_table.table_oid, 'k.key'), v_table.source,
+      rowcall.same_key_v1(v_table.table_oid, v_table.options, 'rowcall_row', 'place'),
       rowcall.key_expression_v1(v_table.table_oid, v_table.options, 'rowcall_row'), v_table.image)
-    from rowcall.key_order_v1(v_table.table_oid, v_table.options))
     into v_keys, v_images using keys;
   -- Another snapshot: whoever wrote the rows that are locked now has committed, and its events are seen.
   execute format($statement$
@@ -105,18 +93,6 @@ end $$;
 create function rowcall.baseline_chunk_v1(relation_id integer, many integer) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set row_security = off
-set timezone = 'UTC'
-set datestyle = 'ISO, MDY'
-set intervalstyle = 'postgres'
-set bytea_output = 'hex'
-set extra_float_digits = '1'
-set lc_monetary = 'C'
-set quote_all_identifiers = off
-set array_nulls = on
-set xmloption = content
-set jit = off
-set enable_seqscan = off
 as $$
 declare
   v_baseline rowcall.baseline;
@@ -124,6 +100,7 @@ declare
   v_chunk record;
   v_rows record;
 begin
+  perform rowcall.chunk_settings_v1();
   -- Two at once take turns.
   select * into strict v_baseline from rowcall.baseline as b where b.relation = relation_id for update;
   if v_baseline.done then
@@ -150,18 +127,11 @@ begin
       (select array_agg(key order by n) from chunk as c where not exists (select from spoken_of as s where s.key = c.key)) as keys,
       %6$s as misread$statement$,
     rowcall.spoken_of_v1(v_baseline),
-    case when v_baseline.position is not null then format('place as materialized (
-      select (made.row).* from (select %s as row offset 0) as made),',
-      rowcall.row_expression_v1(v_table.table_oid, quote_literal(v_baseline.position) || '::jsonb')) else '' end,
+    rowcall.place_v1(v_table.table_oid, v_baseline.position),
     rowcall.key_expression_v1(v_table.table_oid, v_table.options, 'rowcall_row'),
     v_table.source,
-    case when v_baseline.position is not null
-      then 'where ' || rowcall.later_key_v1(v_table.table_oid, v_table.options, 'rowcall_row', 'place') else '' end
-      || (select format(' order by %s limit %s', string_agg(format('rowcall_row.%I', name), ', ' order by key_position), many)
-          from rowcall.key_order_v1(v_table.table_oid, v_table.options)),
-    -- A key that JSON does not hold, as a null that is JSON's: nothing comes after it.
-    case when v_baseline.position is not null then (select format('(select num_nulls(%s) > 0 from place)',
-      string_agg(format('place.%I', name), ', ')) from rowcall.key_order_v1(v_table.table_oid, v_table.options)) else 'false' end)
+    rowcall.next_rows_v1(v_table.table_oid, v_table.options, v_baseline.position, many),
+    rowcall.misread_v1(v_table.table_oid, v_table.options, v_baseline.position))
     into strict v_chunk;
   if v_chunk.misread then
     raise exception using errcode = 'P0001',
@@ -184,17 +154,6 @@ end $$;
 create function rowcall.baseline_bag_v1(baseline rowcall.baseline, source text, image text, key text) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set row_security = off
-set timezone = 'UTC'
-set datestyle = 'ISO, MDY'
-set intervalstyle = 'postgres'
-set bytea_output = 'hex'
-set extra_float_digits = '1'
-set lc_monetary = 'C'
-set quote_all_identifiers = off
-set array_nulls = on
-set xmloption = content
-set jit = off
 set lock_timeout = '200ms'
 as $$
 declare

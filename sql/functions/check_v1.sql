@@ -57,12 +57,12 @@ begin
     with emptied as materialized (
       select coalesce(max(seq), 0) as seq from rowcall.event where relation = %1$s and operation = 'truncate' and old is null
     ), facts as (
-      select key, seq, operation <> 'delete' and next_key is null as stays from rowcall.event
+      select key, seq, operation <> 'delete' and nullif(next_key, key) is null as stays from rowcall.event
       where relation = %1$s and key is not null and seq > (select seq from emptied)
         and (operation <> 'snapshot' or context is null or not context ? 'backfill')
       union all
       select next_key, seq, true from rowcall.event
-      where relation = %1$s and next_key is not null and seq > (select seq from emptied)
+      where relation = %1$s and next_key <> key and seq > (select seq from emptied)
     ), last as (
       select key, max(seq) filter (where stays) as came, max(seq) filter (where not stays) as went from facts group by key
     ), logged as (

@@ -51,6 +51,10 @@ declare
   v_right record;
   v_many bigint := 0;
 begin
+  -- GRANT takes "public" for everybody, quoted or not.
+  if may and not exists (select from pg_roles where rolname = role) then
+    raise exception using errcode = 'undefined_object', message = format('role "%s" does not exist', role);
+  end if;
   for v_right in select privilege, place from rowcall.rights_v1(kind) loop
     execute format(v_form, v_right.privilege, v_right.place, role);
     v_many := v_many + 1;

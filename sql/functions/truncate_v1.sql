@@ -34,6 +34,8 @@ as %L$header$,
     format($body$
 declare
   v_setting constant text := %1$L;
+  -- A transaction has its number before it draws a place, by which a place that is drawn too late is known.
+  v_xid constant xid8 := pg_current_xact_id();
   v_first constant bigint := nextval('rowcall.event_seq');
   v_rows bigint;
 begin
@@ -41,12 +43,12 @@ begin
   -- With expressions made for the columns of this moment: this is rare enough.
   execute format($statement$
     insert into rowcall.event (seq, xid, at, relation, operation, key, old, actor, context, db_user, db_role, application_name)
-    select case row_number() over () when 1 then $1 else nextval('rowcall.event_seq') end, pg_current_xact_id(),
+    select case row_number() over () when 1 then $1 else nextval('rowcall.event_seq') end, $2,
       clock_timestamp(), %2$s, 'delete', rowcall.fallback_key_v1(image, %%s, %%L), image,
       nullif(current_setting('rowcall.actor', true), ''), rowcall.fallback_context_v1(), session_user,
       nullif(current_setting('role'), 'none'), nullif(current_setting('application_name'), '')
     from (select %%s as image from only %%s as rowcall_row) as images$statement$,
-    tg_relid::oid, %3$L, rowcall.fallback_expression_v1(tg_relid, %3$L, 'rowcall_row'), tg_relid::regclass) using v_first;
+    tg_relid::oid, %3$L, rowcall.fallback_expression_v1(tg_relid, %3$L, 'rowcall_row'), tg_relid::regclass) using v_first, v_xid;
   get diagnostics v_rows = row_count;
   if v_rows > 0 then
     -- For announce_v1; other partitions that the same statement empties have left theirs.

@@ -18,7 +18,7 @@ where number >= %(first)s and (%(last)s::bigint is null or number <= %(last)s);
 -- Archived events that no seal covers.
 select a.seq, a.file
 from pg_temp.rowcall_archived as a
-left join (select unnest(seqs) as seq from rowcall.leaf) as l on l.seq = a.seq
+left join (select unnest(seqs) as seq from rowcall.leaf where seal in (select number from rowcall.seal where number > 0)) as l on l.seq = a.seq
 where l.seq is null
 order by a.seq;
 

@@ -47,12 +47,22 @@ where relation = %(relation)s and (key @> %(key)s::jsonb or next_key @> %(key)s:
 order by seq;
 
 -- name: key_types
--- The key columns of a relation with their types and encodings, by its newest layout.
-select c ->> 'name', c ->> 'type', c ->> 'encoding'
-from (select columns, key from rowcall.layout where relation = %(relation)s order by since desc limit 1) as l
-cross join lateral unnest(l.key) with ordinality as k (name, position)
-join lateral jsonb_array_elements(l.columns) as c on c ->> 'name' = k.name
-order by k.position;
+-- The columns of the keys that a relation has had, with their types and encodings, by its layouts, the newest first; nulls for none.
+select l.since, k.name, c ->> 'type', c ->> 'encoding'
+from rowcall.layout as l
+left join lateral unnest(l.key) with ordinality as k (name, position) on true
+left join lateral jsonb_array_elements(l.columns) as c on c ->> 'name' = k.name
+where l.relation = %(relation)s
+order by l.since desc, k.position;
+
+-- name: columns
+-- The columns that relations have had, or all.
+select coalesce(array_agg(distinct c ->> 'name' order by c ->> 'name'), '{}')
+from rowcall.layout cross join lateral jsonb_array_elements(columns) as c
+where %(relations)s::integer[] is null or relation = any (%(relations)s::integer[]);
+
+-- name: backward
+select %(since)s::timestamptz > %(until)s::timestamptz;
 
 -- name: capture_settings
 -- The settings under which capture writes values, for the rest of the transaction.

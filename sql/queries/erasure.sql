@@ -6,6 +6,22 @@ select seq, next_key::text from rowcall.event
 where relation = %(relation)s and key = %(key)s::jsonb and seq >= %(from)s
 order by seq;
 
+-- name: events
+-- Of a table without a key: the events that made one of these rows what it is, and what it was before; or what became of them.
+select seq, case when operation = 'update' then case when %(back)s then key::text else new::jsonb::text end end
+from {source} as e
+where relation = %(relation)s and case
+  when %(back)s then operation in ('insert', 'snapshot') and key = any (%(rows)s::jsonb[])
+    or operation = 'update' and new::jsonb = any (%(rows)s::jsonb[])
+  else operation in ('update', 'delete') and key = any (%(rows)s::jsonb[]) end;
+
+-- name: log
+rowcall.event;
+
+-- name: log_and_archives
+(select seq, relation, operation, key, new from rowcall.event
+ union all select seq, relation, operation, key, new from pg_temp.rowcall_archived);
+
 -- name: places
 -- The seals of events, their places there, their leaves and salts.
 select w.seq, s.number, p.place - 1, substring(l.hashes from (p.place - 1) * 32 + 1 for 32),
@@ -34,8 +50,11 @@ set key = %(key)s::jsonb, next_key = %(next_key)s::jsonb, old = %(old)s::json, n
 where seq = %(seq)s;
 
 -- name: rejections
-select id, key::text, old::text, new::text, actor, context::text, message, handler from rowcall.rejection
-where relation = %(relation)s and key = any (%(keys)s::jsonb[])
+-- Of the row; and of a row that never came to be, with a value of its: a refused insert was tried again under another number.
+select id, key::text, old::text, new::text, actor, context::text, message, handler from rowcall.rejection as r
+where relation = %(relation)s and (key = any (%(keys)s::jsonb[]) or operation = 'insert'
+  and exists (select from jsonb_each_text(new) as v where v.key = any (%(columns)s) and v.value = any (%(values)s))
+  and not exists (select from rowcall.event as e where e.relation = r.relation and e.key @> r.key and e.key = r.key))
 for update;
 
 -- name: blank_rejection
@@ -70,3 +89,6 @@ update rowcall.request set body = null where relation = %(relation)s and body is
 -- name: forget_positions
 -- Of backfills that are complete, the key of the last row.
 update rowcall.backfill set position = null where relation = %(relation)s and done and position = any (%(keys)s::jsonb[]);
+
+-- name: forget_baselines
+update rowcall.baseline set position = null where relation = %(relation)s and done and position = any (%(keys)s::jsonb[]);

@@ -1,8 +1,12 @@
 -- Retention, see functions/prune_v1.sql.
 
 -- name: lock
--- Two at once would take the same partitions. See queries/wakeups.sql for the class.
+-- Whoever takes something out of the log or its archives does so alone: others would put back what is erased, or take the same
+-- partitions. See queries/wakeups.sql for the class.
 select pg_try_advisory_lock(1383036771, 105);
+
+-- name: unlock
+select pg_advisory_unlock(1383036771, 105);
 
 -- name: begins_at
 -- Where the log begins: before it, it has of each row its last event only. Null if it was never pruned.

@@ -33,8 +33,9 @@ cross join lateral (
 ;
 
 -- name: planning
--- As the listener's reader has it, see postgres/log.py: without statistics the planner would scan all of the log.
-set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; set local jit = off;
+-- As the listener's reader has it, see postgres/log.py: without statistics the planner would scan all of the log. Nobody's functions
+-- take the place of the server's own.
+set local search_path = pg_catalog, pg_temp; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; set local jit = off;
 
 -- name: take_turn
 -- One seals at a time. Until the transaction's end, so that whoever dies makes room at once.
@@ -45,14 +46,14 @@ select pg_advisory_xact_lock(1383036771, 104);
 
 -- name: seals
 select number, epoch, lower::text, upper::text, after_seq, complete, events, first_seq, last_seq, root, erasures, erasure_head, catalog,
-  previous, head, (extract(epoch from sealed_at) * 1000000)::bigint, key_id, signature
+  relations, xid::text::bigint, previous, head, (extract(epoch from sealed_at) * 1000000)::bigint, key_id, signature
 from rowcall.seal
 where number >= %(first)s and (%(last)s::bigint is null or number <= %(last)s)
 order by number;
 
 -- name: newest
 select number, epoch, lower::text, upper::text, after_seq, complete, events, first_seq, last_seq, root, erasures, erasure_head, catalog,
-  previous, head, (extract(epoch from sealed_at) * 1000000)::bigint, key_id, signature
+  relations, xid::text::bigint, previous, head, (extract(epoch from sealed_at) * 1000000)::bigint, key_id, signature
 from rowcall.seal
 order by number desc limit 1;
 
@@ -153,11 +154,14 @@ from (
 ) as r
 order by r.seq;
 
+-- name: xid
+select pg_current_xact_id()::text::bigint;
+
 -- name: insert
 insert into rowcall.seal (number, epoch, lower, upper, after_seq, complete, events, first_seq, last_seq, root, erasures, erasure_head,
-  catalog, previous, head, sealed_at, key_id, signature)
+  catalog, relations, xid, previous, head, sealed_at, key_id, signature)
 values (%(number)s, %(epoch)s, %(lower)s, %(upper)s, %(after_seq)s, %(complete)s, %(events)s, %(first_seq)s, %(last_seq)s, %(root)s,
-  %(erasures)s, %(erasure_head)s, %(catalog)s, %(previous)s, %(head)s,
+  %(erasures)s, %(erasure_head)s, %(catalog)s, %(relations)s, %(xid)s::text::xid8, %(previous)s, %(head)s,
   timestamptz '1970-01-01 00:00:00+00' + %(sealed_at)s * interval '1 microsecond', %(key_id)s, %(signature)s);
 
 -- name: insert_leaves
@@ -189,7 +193,7 @@ where e.seq between %(first)s and %(last)s;
 select seq, path, erasure, commitment, salt from rowcall.erased where seq between %(first)s and %(last)s;
 
 -- name: erasures
-select number, kind, (extract(epoch from at) * 1000000)::bigint, erased_by, relation, paths, seqs::text, events, previous, head
+select number, kind, (extract(epoch from at) * 1000000)::bigint, erased_by, relation, paths::text, seqs::text, events, previous, head
 from rowcall.erasure order by number;
 
 -- name: unaccounted
@@ -197,7 +201,7 @@ from rowcall.erasure order by number;
 -- have not been yet.
 select e.seq, e.xid::text::bigint, (select schema_name || '.' || table_name from rowcall.relation where id = e.relation), e.operation::text
 from rowcall.event as e
-left join (select unnest(seqs) as seq from rowcall.leaf) as l on l.seq = e.seq
+left join (select unnest(seqs) as seq from rowcall.leaf where seal in (select number from rowcall.seal where number > 0)) as l on l.seq = e.seq
 where l.seq is null and (
   (e.seq > %(floor)s and not (e.xid >= %(xmax)s::xid8 or e.xid = any (%(xip)s::xid8[])))
   or (%(upper)s::pg_snapshot is not null and e.seq > %(floor)s and e.seq <= %(last_seq)s and pg_visible_in_snapshot(e.xid, %(upper)s::pg_snapshot))
@@ -205,17 +209,46 @@ where l.seq is null and (
   or e.xid >= pg_snapshot_xmax(pg_current_snapshot()))
 order by e.seq limit %(limit)s;
 
+-- name: misplaced
+-- Events in partitions of another time, where questions about their time do not look.
+select e.seq, e.tableoid::regclass::text
+from rowcall.event as e
+join (
+  select i.inhrelid, substring(b.bounds from $bound$FROM \('([^']+)'\)$bound$)::timestamptz as lower,
+    substring(b.bounds from $bound$TO \('([^']+)'\)$bound$)::timestamptz as upper
+  from pg_inherits as i
+  join pg_class as c on c.oid = i.inhrelid
+  cross join lateral (select pg_get_expr(c.relpartbound, c.oid)) as b (bounds)
+  where i.inhparent = 'rowcall.event'::regclass
+) as p on p.inhrelid = e.tableoid
+where e.at < p.lower or e.at >= p.upper
+order by e.seq limit %(limit)s;
+
+-- name: is_moved
+-- Whether this is a database out of a dump, of which no listener knows yet: see tables/cluster_v1.sql.
+select i.mark is distinct from c.mark and i.system is distinct from c.system
+from rowcall.installation as i cross join rowcall.cluster as c;
+
+-- name: hold
+-- No partition leaves the log, and none is altered, until the transaction ends.
+lock table rowcall.event in access share mode;
+
+-- name: layout_use
+-- An event that was in the log, for a while, before the layout that is said to be its own.
+select min(seq) from rowcall.event
+where relation = %(relation)s and seq > %(since)s and seq <= %(reached)s
+  and at < timestamptz '1970-01-01 00:00:00+00' + %(before)s * interval '1 microsecond';
+
 -- name: erasure_moment
 -- What a record of an erasure says beside what is erased.
-select i.id::text, coalesce(r.number, 0), r.head, session_user::text, (extract(epoch from clock_timestamp()) * 1000000)::bigint,
-  %(seqs)s::int8multirange::text
+select i.id::text, coalesce(r.number, 0), r.head, session_user::text, (extract(epoch from clock_timestamp()) * 1000000)::bigint
 from rowcall.installation as i
 left join (select number, head from rowcall.erasure order by number desc limit 1) as r on true;
 
 -- name: insert_erasure
 insert into rowcall.erasure (number, kind, at, erased_by, xid, relation, paths, seqs, events, previous, head)
 values (%(number)s, %(kind)s, timestamptz '1970-01-01 00:00:00+00' + %(at)s * interval '1 microsecond', %(erased_by)s,
-  pg_current_xact_id(), %(relation)s, %(paths)s, %(seqs)s::int8multirange, %(events)s, %(previous)s, %(head)s);
+  pg_current_xact_id(), %(relation)s, %(paths)s::jsonb, %(seqs)s::int8multirange, %(events)s, %(previous)s, %(head)s);
 
 -- name: seal_count
 select max(number), coalesce(sum(events), 0) from rowcall.seal
@@ -234,7 +267,7 @@ with left_over as (
 ), part as (
   select e.seq, l.seq is not null as sealed, e.seq - row_number() over (order by e.seq) as island
   from ({source}) as e
-  left join (select unnest(seqs) as seq from rowcall.leaf) as l on l.seq = e.seq
+  left join (select unnest(seqs) as seq from rowcall.leaf where seal in (select number from rowcall.seal where number > 0)) as l on l.seq = e.seq
   where not exists (select from left_over as k where k.seq = e.seq and k.whole)
 ), islands as (
   select int8range(min(seq), max(seq), '[]') as range, count(*) as events, count(*) filter (where not sealed) as unsealed

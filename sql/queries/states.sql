@@ -2,10 +2,31 @@
 -- Transaction ids up to the floor are those of another cluster, from which the log was restored: every snapshot of this one sees
 -- them. The snapshot events of a backfill say what a subscription began with, in no order with other events; those of a baseline say
 -- how a row was at that place of the log.
+-- Keys are compared as jsonb does: one whose number only got another scale is the same, and has not been left.
 
 -- name: moment
 -- A moment as all queries take it: a time as text in one form, since the infinities are no datetimes; a snapshot; and the floor.
 select to_jsonb(%(at)s::timestamptz) #>> '{}', %(snapshot)s::pg_snapshot::text, floor_seq from rowcall.installation;
+
+-- name: in_order
+-- Whether a moment is not before another one.
+select coalesce(%(since)s::timestamptz <= %(at)s::timestamptz,
+  pg_snapshot_xmin(%(before)s::pg_snapshot) <= pg_snapshot_xmin(%(snapshot)s::pg_snapshot)
+  and pg_snapshot_xmax(%(before)s::pg_snapshot) <= pg_snapshot_xmax(%(snapshot)s::pg_snapshot));
+
+-- name: dropped
+-- When a table was dropped, if that is before the moment; no row otherwise. A snapshot does not say when it was taken.
+select dropped_at from rowcall.relation where id = %(relation)s and dropped_at < %(at)s::timestamptz;
+
+-- name: rekeyed
+-- Where the key of a table last became another one, after it was emptied, and before an event of that time; null if it did not.
+select max(since)
+from (select since, key, lag(key) over (order by since) as former from rowcall.layout where relation = %(relation)s) as l
+where former <> key and since > %(emptied)s and exists (
+  select from rowcall.event
+  where relation = %(relation)s and seq > l.since
+    and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
+    and (%(snapshot)s::pg_snapshot is null or seq <= %(floor)s or pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)));
 
 -- name: emptied
 -- The last event at which the whole table was emptied; and the last one after it at which a part of it was, of which the log does
@@ -22,7 +43,7 @@ where relation = %(relation)s and operation = 'truncate'
 -- Of each key, or one, the last event that left a row there, unless the row went later. Where a key's uniqueness can be deferred, two rows
 -- may share it within a transaction: there, as many have to have gone as came, and what went later has to be the row that came.
 with visible as not materialized (
-  select seq, operation, key, next_key from rowcall.event
+  select seq, operation, key, nullif(next_key, key) as next_key from rowcall.event
   where relation = %(relation)s and seq > %(emptied)s and key is not null
     and (%(key)s::jsonb is null or key @> %(key)s::jsonb or next_key @> %(key)s::jsonb)
     and (%(at)s::timestamptz is null or at < %(at)s::timestamptz)
@@ -121,7 +142,7 @@ where exists (
 select seq, at, coalesce(%(at)s::timestamptz <= at, false) from rowcall.event order by seq limit 1;
 
 -- name: window
--- The events between two moments, key by key; one that changes a key twice, for either.
+-- The events between two moments, key by key, these numbered; one that changes a key twice, for either.
 with visible as not materialized (
   select * from rowcall.event
   where relation = %(relation)s and key is not null
@@ -130,11 +151,12 @@ with visible as not materialized (
       and not pg_visible_in_snapshot(xid, %(before)s::pg_snapshot) and pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot))
     and (operation <> 'snapshot' or context is null or not context ? 'backfill')
 )
-select place, seq, operation::text, key = place, operation <> 'delete' and coalesce(next_key, key) = place, old, new
+select dense_rank() over (order by place) as number, place, seq, operation::text, key = place,
+  operation <> 'delete' and coalesce(next_key, key) = place, old, new
 from (
   select key as place, * from visible
   union all
-  select next_key, * from visible where next_key is not null
+  select next_key, * from visible where next_key <> key
 ) as facts
 order by place, seq;
 

@@ -34,10 +34,11 @@ select n, literals from rowcall.literals_v1(%(oid)s::bigint::oid, %(images)s::js
 select n, literals from rowcall.live_literals_v1(%(oid)s::bigint::oid, %(options)s, %(images)s::jsonb[]);
 
 -- name: later
--- What happened to rows since: of a few rows by the index on keys, of many in one pass over what was logged since.
+-- What happened to rows since: of a few rows by the index on keys, of many in one pass over what was logged since. An array, since
+-- a join with what is taken for many rows would read the log from end to end.
 select seq, xid::text::bigint, at, relation, operation::text, key, next_key, old, new, actor, context
 from rowcall.event
-where seq in (
+where seq = any (array(
   select e.seq
   from unnest(%(keys)s::jsonb[]) as k (key)
   cross join lateral (
@@ -51,7 +52,7 @@ where seq in (
   where relation = %(relation)s and seq > %(first)s and operation <> 'snapshot'
     and (key = any (%(keys)s::jsonb[]) or next_key = any (%(keys)s::jsonb[]))
     and cardinality(%(keys)s::jsonb[]) > 100
-)
+))
 order by seq;
 
 -- name: own_transaction

@@ -30,6 +30,9 @@ create table rowcall.rejection (
 -- For the limit: how many there are already of one kind in the last minute.
 create index rejection_recent_index on rowcall.rejection (relation, reason, db_user, at);
 
+-- For those of a time.
+create index rejection_at_index on rowcall.rejection (at);
+
 -- How many more there were than are recorded one by one, see record_rejection_v1. Of refused writes there are a few rows for
 -- each minute, told apart by shard so that sessions hardly ever meet at one; room on the page lets their updates stay on it.
 -- Of warned writes there is one row each, without shard: a counter would be locked until the writer commits.

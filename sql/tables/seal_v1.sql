@@ -6,7 +6,8 @@
 --   complete  whether the window ends here
 --   root  of the Merkle tree over the events' leaves
 --   erasures, erasure_head  the newest record of rowcall.erasure at that time
---   catalog  the names and layouts of relations that no earlier seal has
+--   catalog  the names and layouts of relations that no earlier seal has; relations  root of the Merkle tree over all names
+--   xid  the transaction that wrote the seal: begun when "upper" had been taken
 --   previous, head  of the chain: hashes of the seal before, and of this one
 --   key_id, signature  Ed25519 over the head, if the sealer has a key
 create table rowcall.seal (
@@ -23,6 +24,8 @@ create table rowcall.seal (
   erasures bigint not null,
   erasure_head bytea not null,
   catalog text,
+  relations bytea not null,
+  xid xid8 not null,
   previous bytea not null unique,
   head bytea not null,
   sealed_at timestamptz not null,
@@ -52,6 +55,7 @@ alter table rowcall.salt alter column salts set storage external;
 -- What was taken out of the log, and by whom: chained as seals are, and named by them. Without the values.
 --   kind  "erase" where seals prove what remains, "forgo" where nothing of those events is proven any more, "prune" where
 --         they are gone
+--   paths  which values, each with the events that lost it
 --   seqs  which events
 --   xid  the transaction, in which alone these events may be altered: see refuse_alteration_v1
 create table rowcall.erasure (
@@ -61,7 +65,7 @@ create table rowcall.erasure (
   erased_by text not null,
   xid xid8 not null,
   relation integer references rowcall.relation,
-  paths text[] not null,
+  paths jsonb not null,
   seqs int8multirange not null,
   events bigint not null,
   previous bytea not null unique,

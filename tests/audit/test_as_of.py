@@ -84,6 +84,30 @@ def test_rows_alike_of_a_table_without_a_key(dsn: str, database: Database) -> No
     assert as_of(dsn, "bare", '{"a": 2, "b": 3}', "--at", "tomorrow") == [{"a": 2, "b": 3}]
 
 
+def test_a_key_whose_number_only_gets_another_scale(dsn: str, database: Database) -> None:
+    database.execute("create table exact (n numeric primary key, v text)")
+    fine("watch", "exact", "--dsn", dsn)
+    database.execute("insert into exact values (1, 'a')")
+    start = now(database)
+    database.execute("update exact set n = 1.00")
+    for key in ((), ("1",)):
+        assert rowcall("audit", "as-of", "exact", *key, "--at", "tomorrow", "--dsn", dsn).out == (
+            '{"key":{"n":1.00},"row":{"n":1.00,"v":"a"}}\n'
+        )
+    assert fine("audit", "check", "exact", "--dsn", dsn).out == ""
+    assert [line["column"] for line in fine("audit", "blame", "exact", "1", "--dsn", dsn).lines] == ["n", "v"]
+    database.execute("update exact set v = 'b'")
+    [difference] = audit.diff(database, "exact", start, "infinity")
+    assert (difference.kind, difference.changed, str(difference.key["n"])) == ("changed", ("n", "v"), "1.00")
+    # The row that has the key now is another one.
+    with database.transaction():
+        database.execute("delete from exact")
+        database.execute("insert into exact values (1.0, 'c')")
+        [(xid,)] = database.execute("select pg_current_xact_id()::text::bigint").fetchall()
+    audit.undo(database, transaction=xid)
+    assert database.execute("select n::text, v from exact").fetchall() == [("1.00", "b")]
+
+
 def test_rows_that_swap_keys_which_are_checked_late(dsn: str, database: Database) -> None:
     database.execute("create table swapped (id int primary key deferrable, v text)")
     fine("watch", "swapped", "--dsn", dsn)
@@ -140,6 +164,18 @@ def test_what_the_log_does_not_reach_back_to(dsn: str, database: Database) -> No
     assert ([line["key"]["id"] for line in whole.lines], whole.err) == ([9], "")
 
 
+def test_a_table_that_was_dropped(dsn: str, history: Database) -> None:
+    there = now(history)
+    history.execute("drop table users")
+    said = rowcall("audit", "as-of", "users", "--at", there, "--dsn", dsn)
+    assert (len(said.lines), "was dropped" in said.err) == (1, False)
+    for key in ((), ("1",)):
+        said = rowcall("audit", "as-of", "users", *key, "--at", "tomorrow", "--dsn", dsn)
+        assert (said.code, len(said.lines)) == (0, 1)
+        assert said.err.startswith("rowcall: public.users was dropped at 20")
+        assert said.err.endswith(": what is shown went with it.\n")
+
+
 def test_what_a_subscription_began_with_is_no_state_of_a_later_moment(dsn: str, database: Database) -> None:
     database.execute("insert into users values (1, 'ada', 36)")
     database.execute("update users set age = 37")
@@ -180,7 +216,7 @@ def test_a_question_that_makes_no_sense(dsn: str, database: Database, arguments:
 
 def test_every_kind_of_connection_may_ask(dsn: str, history: Database, connect: Connect) -> None:
     engine = create_engine(dsn.replace("postgresql://", "postgresql+psycopg://"))
-    plain = connect(row_factory=psycopg.rows.dict_row)
+    plain = connect(row_factory=psycopg.rows.dict_row, cursor_factory=psycopg.ClientCursor)
     plain.execute("set datestyle = 'German'; set timezone = 'Asia/Tokyo'")
     with engine.connect() as connection, Session(engine) as session:
         for subject in (history, plain, connection, session, engine):

@@ -1,6 +1,5 @@
 """A baseline has each row once, in its place among what happens meanwhile."""
 
-import random
 import threading
 from typing import Any
 
@@ -13,8 +12,8 @@ from rowcall.postgres import connection as connections
 from rowcall.postgres.tables import Table
 from tests.command import fine, rowcall
 from tests.conftest import Connect
-from tests.stages.test_filling import KINDS, write
 from tests.waiting import eventually
+from tests.writers import KINDS, fill_table, writing
 
 Database = psycopg.Connection[Any]
 
@@ -134,31 +133,7 @@ def test_writers_all_the_while(dsn: str, connect: Connect, monkeypatch: pytest.M
     monkeypatch.setattr(baseline, "CHUNK", 9)
     monkeypatch.setattr(baseline, "LARGEST", 9)
     database = connect(autocommit=True)
-    database.execute(KINDS[kind])
-    database.execute("insert into t (id, v, w) select n, n, 'x' from generate_series(1, 40) as n")
-    stop = threading.Event()
-    failures: list[BaseException] = []
-
-    def run(seed: int) -> None:
-        chance = random.Random(seed)
-        with psycopg.connect(dsn, autocommit=True) as writer:
-            while not stop.is_set():
-                try:
-                    write(writer, chance, 1)
-                except psycopg.OperationalError:  # deadlocks
-                    writer.execute("rollback")
-                except BaseException as error:  # noqa: BLE001 - told by the test's thread
-                    failures.append(error)
-                    return
-
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
+    fill_table(database, kind)
+    with writing(dsn):
         fine("watch", "t", "--baseline", "--dsn", dsn)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert not failures
     assert differences(dsn) == []

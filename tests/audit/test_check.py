@@ -74,6 +74,18 @@ def test_each_difference_and_since_when(dsn: str, table: Database) -> None:
     ).fetchone() == ("update",)
 
 
+def test_it_promises_of_a_baseline_only_what_that_does(dsn: str, table: Database) -> None:
+    unseen(table, "delete from t where id = 3", "insert into t values (6, 6, 'x')")
+    said = asked(dsn)
+    assert "rowcall watch t --baseline has the log say what is there now" in said.err
+    assert said.err.endswith(
+        "and no baseline takes back what is only in the log: such rows went while nothing was captured.\n"
+    )
+    fine("watch", "t", "--exclude", "secret", "--redact", "ssn", "--baseline", "--dsn", dsn)
+    said = asked(dsn)
+    assert (len(said.lines), "--baseline" in said.err) == (1, False)
+
+
 def test_a_deleted_row_that_came_back_unseen(dsn: str, table: Database) -> None:
     table.execute("delete from t where id = 3")
     unseen(table, "insert into t values (3, 3, 'x')")

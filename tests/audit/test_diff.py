@@ -34,7 +34,7 @@ def test_added_removed_and_changed(dsn: str, database: Database) -> None:
     ]
     assert lines[0]["old"] == {"id": 1, "name": "ada", "age": 36}
     assert lines[0]["new"] == {"id": 1, "name": "Ada", "age": 38}
-    assert fine("audit", "diff", "users", "--from", end, "--to", start, "--dsn", dsn).out == ""
+    assert fine("audit", "diff", "users", "--from", end, "--to", end, "--dsn", dsn).out == ""
     told = fine("audit", "diff", "users", "--from", start, "--to", end, "--format", "table", "--dsn", dsn, COLUMNS="80")
     assert "~ changed public.users id=1\n    name: 'ada' → 'Ada'\n    age: 36 → 38\n" in told.out
     assert "- removed public.users id=2\n" in told.out
@@ -87,6 +87,8 @@ def test_between_snapshots(dsn: str, database: Database) -> None:
         (["--from", "now", "--to-snapshot", "1:1:"], "Say between what"),
         (["--from", "when"], "invalid input syntax for type timestamp"),
         (["--from-snapshot", "x", "--to-snapshot", "1:1:"], "'x' is no snapshot"),
+        (["--from", "tomorrow", "--to", "yesterday"], "The first moment is after the second one"),
+        (["--from-snapshot", "9:9:", "--to-snapshot", "1:2:"], "compare them the other way round."),
     ],
 )
 def test_a_question_that_makes_no_sense(dsn: str, database: Database, arguments: list[str], sentence: str) -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from rowcall import Event, Rowcall, errors
-from rowcall.audit import erase, erasures, proof, verify
+from rowcall.audit import erasures, proof, retold, verify
 from tests.audit.sealed import Database, check, seal, seqs, tamper, watched
 from tests.command import fine, refused, rowcall, typed
 from tests.conftest import Connect
@@ -109,8 +109,8 @@ def test_what_an_erasure_leaves_can_be_proven(database: Database, dsn: str) -> N
     seal(database)
     after = proof.prove(database, first)
     assert (after.event, after.seals[0]) == (before.event, before.seals[0])
-    [(root,)] = database.execute("select encode(root, 'hex') from rowcall.seal where number = 1").fetchall()
-    assert "seal 1" in proof.check(after, root=root)
+    [(head,)] = database.execute("select encode(head, 'hex') from rowcall.seal where number = 1").fetchall()
+    assert "seal 1" in proof.check(after, root=head)
     assert {one.path for one in before.openings} - {one.path for one in after.openings} == {
         "new.email",
         "new.name",
@@ -308,7 +308,7 @@ def test_a_failure_leaves_nothing_half_erased(database: Database, dsn: str, monk
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(erase._Erasing, "_erase_elsewhere", fail)
+    monkeypatch.setattr(retold, "erase", fail)
     assert rowcall("audit", "erase", "users", "10", "--yes", "--dsn", dsn).code == 130
     assert "Ada" in dump(database)
     assert database.execute("select count(*) from rowcall.erasure").fetchone() == (0,)
@@ -360,3 +360,97 @@ def test_what_retention_drops_is_on_record(database: Database, connect: Connect)
 def test_without_seals_there_is_nothing_to_record(database: Database) -> None:
     history(database)
     assert erasures.record_prune(database, ["event_first"]) is None
+
+
+def test_a_table_without_a_key(connect: Connect, dsn: str) -> None:
+    """Whose rows are their own keys."""
+    database: Database = connect(autocommit=True)
+    database.execute("create table bag (name text, email text)")
+    app = Rowcall()
+    app.watch("bag", erasable=["name", "email"])
+    sync(app, dsn)
+    database.execute("insert into bag values ('Ada', 'ada@example.org'), ('Bob', 'bob@example.org')")
+    database.execute("update bag set email = 'ada@lovelace.example' where name = 'Ada'")
+    seal(database)
+    row = '{"name": "Ada", "email": "ada@lovelace.example"}'
+    fine("audit", "erase", "bag", row, "--yes", "--dsn", dsn)
+    assert not any(secret in dump(database) for secret in SECRETS)
+    assert "bob@example.org" in dump(database)
+    assert check(database) == []
+
+
+def test_a_composite_key_of_a_partitioned_table(connect: Connect, dsn: str) -> None:
+    database: Database = connect(autocommit=True)
+    database.execute(
+        "create table people (region text, email text, name text, primary key (region, email)) partition by list (region)"
+    )
+    database.execute("create table people_eu partition of people for values in ('eu')")
+    database.execute("create table people_us partition of people for values in ('us')")
+    app = Rowcall()
+    app.watch("people", erasable=["email", "name"])
+    sync(app, dsn)
+    database.execute("insert into people values ('eu', 'ada@example.org', 'Ada')")
+    database.execute("update people set region = 'us', email = 'ada@lovelace.example'")
+    seal(database)
+    fine("audit", "erase", "people", "region=us,email=ada@lovelace.example", "--yes", "--dsn", dsn)
+    assert not any(secret in dump(database) for secret in SECRETS)
+    assert check(database) == []
+
+
+def test_values_inside_of_others(connect: Connect, dsn: str) -> None:
+    """In the members of a document, in the middle of a text, in names of members."""
+    database: Database = connect(autocommit=True)
+    database.execute("create table users (id int primary key, profile jsonb)")
+    app = Rowcall()
+    app.watch("users", erasable=["profile"])
+    sync(app, dsn)
+    with database.transaction():
+        database.execute(
+            """select rowcall.act('user:ada@example.org', '{"note": "mail <ada@example.org>", "by": {"ada@example.org": 1},
+               "of": "ada@example.orgs", "request_id": "r-1"}')"""
+        )
+        database.execute("""insert into users values (1, '{"mails": [{"at": "ada@example.org"}]}')""")
+    seal(database)
+    fine("audit", "erase", "users", "1", "--yes", "--dsn", dsn)
+    [line] = fine("audit", "row", "users", "1", "--dsn", dsn).lines
+    assert line["context"] == {"note": None, "by": None, "of": "ada@example.orgs", "request_id": "r-1"}
+    assert line["actor"] == "erased:1"
+    assert check(database) == []
+
+
+def test_refused_writes_of_a_row_that_never_came_to_be(database: Database, dsn: str) -> None:
+    """A refused insert has used up its number; the row comes with the next one."""
+    history(database)
+    for key, mail in ((9, "ada@example.org"), (2, "ada@example.org"), (11, "eve@example.org")):
+        database.execute(
+            "insert into rowcall.rejection (relation, operation, key, new, rule, message)"
+            " select id, 'insert', jsonb_build_object('id', %s::int), jsonb_build_object('id', %s::int, 'email', %s::text), 'r', 'no'"
+            " from rowcall.relation",
+            (key, key, mail),
+        )
+    fine("audit", "erase", "users", "10", "--yes", "--dsn", dsn)
+    left = database.execute("select key ->> 'id', new ->> 'email' from rowcall.rejection order by id").fetchall()
+    # What was refused to a row that is there is that row's.
+    assert left == [("9", None), ("2", "ada@example.org"), ("11", "eve@example.org")]
+
+
+def test_where_a_baseline_was(connect: Connect, dsn: str) -> None:
+    database: Database = connect(autocommit=True)
+    database.execute("create table people (email text primary key)")
+    database.execute("insert into people values ('ada@example.org')")
+    fine("watch", "people", "--erasable", "email", "--baseline", "--dsn", dsn)
+    seal(database)
+    fine("audit", "erase", "people", "ada@example.org", "--yes", "--dsn", dsn)
+    assert "ada@" not in dump(database)
+    assert check(database) == []
+
+
+def test_a_column_by_its_new_name_alone(database: Database, dsn: str) -> None:
+    database.execute("insert into users values (1, 'Ada', 'ada@example.org')")
+    database.execute("alter table users rename email to mail")
+    database.execute("update users set mail = 'ada@lovelace.example'")
+    seal(database)
+    said = fine("audit", "erase", "users", "1", "--columns", "mail", "--yes", "--dsn", dsn)
+    assert "example" not in dump(database)
+    assert "erased email, mail" in said.out
+    assert check(database) == []

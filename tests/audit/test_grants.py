@@ -57,6 +57,11 @@ def test_a_reader(dsn: str, history: Database, role: str, theirs: str, connect: 
     assert readable(connection) == set()
 
 
+def test_nobody_grants_to_everybody_by_mistake(dsn: str, history: Database) -> None:
+    for role in ("public", "nobody at all"):
+        assert refused(2, "grant", "reader", role, "--dsn", dsn) == f"There is no role {role}: create it first."
+
+
 def test_an_auditor(dsn: str, history: Database, role: str, theirs: str, connect: Connect) -> None:
     fine("grant", "auditor", role, "--dsn", dsn)
     fine("audit", "log", "--dsn", theirs)

@@ -76,6 +76,109 @@ def test_the_newest_events_of_an_actor(log: Database) -> None:
     assert any("actor" in node.get("Index Name", "") for node in nodes(found))
 
 
+def months(database: Database) -> list[str]:
+    """The first moments of the second month that has events, of the third, and of the one after that."""
+    query = "select date_trunc('month', now() + interval '1 month' * n)::text from generate_series(1, 3) as n"
+    return [moment for (moment,) in database.execute(query)]
+
+
+_STATES = resources.queries("states")
+_UNDO = resources.queries("undo")
+_KEY = json.dumps({"id": 7})
+
+#: Of one row or one transaction: by an index, in every partition.
+BY_INDEX: dict[str, tuple[str, dict[str, Any], str]] = {
+    "the row as it was": (
+        _STATES["last_events"],
+        {"relation": 1, "key": _KEY, "emptied": 0, "deferrable": False, "at": "infinity", "snapshot": None, "floor": 0},
+        "key",
+    ),
+    "the row as it was by a snapshot": (
+        _STATES["last_events"],
+        {"relation": 1, "key": _KEY, "emptied": 0, "deferrable": True, "at": None, "snapshot": "1:9999:", "floor": 0},
+        "key",
+    ),
+    "what the last events left": (_STATES["states_after"], {"seqs": [5, 6], "at": "infinity"}, "seq"),
+    "the first event of a row": (_STATES["first_event"], {"relation": 1, "key": _KEY}, "key"),
+    "whether a row has an event by then": (
+        _STATES["saw"],
+        {"relation": 1, "key": _KEY, "at": "infinity", "snapshot": None, "floor": 0},
+        "key",
+    ),
+    "where the log begins": (_STATES["beginning"], {"at": "infinity"}, "seq"),
+    "where a table was emptied": (
+        _STATES["emptied"],
+        {"relation": 1, "at": "infinity", "snapshot": None, "floor": 0},
+        "relation",
+    ),
+    "a transaction": (_QUERIES["transaction"], {"transaction": "9"}, "xid"),
+    "the tables of a transaction": (_QUERIES["transaction_tables"], {"transaction": "9"}, "xid"),
+    "the events of a transaction": (_QUERIES["log"], _NOTHING | {"transaction": "9"}, "xid"),
+    "the events of a key": (_QUERIES["log"], _NOTHING | {"relations": [1], "key_part": _KEY, "key_whole": True}, "key"),
+    "the transaction to undo": (_UNDO["events"], {"transaction": "9", "seqs": []}, "xid"),
+    "the events to undo": (_UNDO["events"], {"transaction": None, "seqs": [5]}, "seq"),
+}
+
+
+@pytest.mark.parametrize("question", BY_INDEX)
+def test_one_thing_is_found_by_an_index(log: Database, question: str) -> None:
+    query, parameters, index = BY_INDEX[question]
+    found = plan(log, query, parameters)
+    assert scanned(log, found) == set()
+    assert any(f"_{index}_" in node.get("Index Name", "") for node in nodes(found))
+
+
+def test_what_came_later_to_a_few_rows(log: Database) -> None:
+    found = plan(log, _UNDO["later"], {"relation": 1, "first": 5, "keys": [_KEY]})
+    assert scanned(log, found) == set()
+    assert any("_key_" in node.get("Index Name", "") for node in nodes(found))
+
+
+_WHEN = {"relation": 1, "key": None, "emptied": 0, "deferrable": False, "snapshot": None, "before": None, "floor": 0}
+
+
+@pytest.mark.parametrize("question", ["last_events", "bag_states", "states_after", "emptied"])
+def test_a_table_as_it_was_without_the_partitions_of_later(log: Database, question: str) -> None:
+    second = months(log)[0]
+    found = plan(log, _STATES[question], _WHEN | {"at": second, "key": None, "seqs": [5]})
+    assert partitions(log, found) == {"first"}
+
+
+@pytest.mark.parametrize("question", ["window", "bag_window", "truncated_between"])
+def test_what_changed_between_two_times_without_those_before_and_after(log: Database, question: str) -> None:
+    second, third, _ = months(log)
+    found = plan(log, _STATES[question], _WHEN | {"since": second, "at": third})
+    assert partitions(log, found) == {"second"}
+
+
+def partitions(database: Database, found: Plan) -> set[str]:
+    """Which months' partitions a plan reads, of those that have events."""
+    parts = database.execute(
+        "select distinct on (at) tableoid::regclass::text, at from rowcall.event order by at"
+    ).fetchall()
+    known = dict(zip((name.removeprefix("rowcall.") for name, _ in parts), ("first", "second", "third"), strict=True))
+    return {known[name] for name in read(found) if name in known}
+
+
+def test_rejections_of_one_time(log: Database) -> None:
+    log.execute(
+        """insert into rowcall.rejection (at, relation, operation, rule, message)
+        select now() - interval '1 minute' * n, 1, 'insert', 'r' || n %% 7, 'no' from generate_series(1, %s) as n""",
+        (_ROWS * 3,),
+    )
+    log.execute("analyze rowcall.rejection")
+    everything = dict.fromkeys(
+        (
+            *("relations", "key", "actor", "operation", "column", "outcome", "rule", "handler", "role"),
+            *("since", "until", "transaction", "context", "limit"),
+        )
+    )
+    found = plan(log, _QUERIES["rejections"], everything | {"since": "today", "until": "tomorrow"})
+    indexes = {node.get("Index Name") for node in nodes(found)}
+    assert "rejection_at_index" in indexes
+    assert "rejection" not in {node["Relation Name"] for node in nodes(found) if node["Node Type"] == "Seq Scan"}
+
+
 def test_an_actor_too_long_for_an_index(dsn: str, log: Database) -> None:
     name = "x" * 5000
     log.execute("create table t (id int primary key)")

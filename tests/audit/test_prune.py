@@ -4,6 +4,7 @@ import gzip
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,12 +15,12 @@ import psycopg
 import pytest
 
 from rowcall import Rowcall, errors
-from rowcall.audit import archive, prune, verify
+from rowcall.audit import archive, prune, turn, verify
 from rowcall.audit.check import Difference
 from rowcall.audit.check import check as check_table
 from rowcall.postgres import connection as connections
 from tests.audit.sealed import check, seal, tamper
-from tests.command import fine, refused, rowcall
+from tests.command import PROGRAM, fine, refused, rowcall
 from tests.conftest import Connect
 from tests.listeners import drain, sync
 
@@ -593,3 +594,73 @@ def test_erasing_says_that_there_is_an_archive(dsn: str, people: Database, tmp_p
     fine("audit", "erase", "people", "7", "--archive", str(tmp_path / "archive"), "--yes", "--dsn", dsn)
     assert "ada@" not in archived_text(tmp_path / "archive")
     assert archived_findings(people, tmp_path / "archive") == set()
+
+
+def test_nothing_is_erased_while_a_prune_has_copies(
+    dsn: str, people: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "PATIENCE", 0.0)
+    people.execute("update people set email = 'ada@example.org' where id = 7")
+    age(people, _OF_PEOPLE, 1)
+    seal(people)
+    told = []
+
+    def ask(step: str) -> None:
+        told.append(refused(1, "audit", "erase", "people", "7", "--yes", "--dsn", dsn))
+        if step == "kept":
+            raise KeyboardInterrupt
+
+    with connections.connect(dsn) as connection, pytest.raises(KeyboardInterrupt):
+        prune.prune(connection, prune.candidates(connection, "1 day"), tmp_path / "archive", step=ask)
+    assert {one.split(":")[0] for one in told} == {"Another rowcall prune or audit erase is running"}
+    assert "run rowcall prune again" in refused(1, "audit", "erase", "people", "7", "--yes", "--dsn", dsn)
+    directory = str(tmp_path / "archive")
+    fine("prune", *_KEEP, "--archive", directory, "--yes", "--dsn", dsn)
+    fine("audit", "erase", "people", "7", "--archive", directory, "--yes", "--dsn", dsn)
+    assert "ada@" not in archived_text(tmp_path / "archive") + str(people.execute("table rowcall.event").fetchall())
+    assert archived_findings(people, tmp_path / "archive") == set()
+
+
+def test_two_erasures_from_one_archive(dsn: str, people: Database, tmp_path: Path) -> None:
+    directory = tmp_path / "archive"
+    command = (*PROGRAM, "audit", "erase", "people")
+    rest = ("--archive", str(directory), "--yes", "--dsn", dsn)
+    running = [subprocess.Popen([*command, key, *rest]) for key in ("7", "2")]
+    assert [one.wait() for one in running] == [0, 0]
+    assert "example" not in archived_text(directory)
+    assert archived_findings(people, directory) == set()
+
+
+def test_no_archive_of_another_log_is_overwritten(dsn: str, old: Database, tmp_path: Path) -> None:
+    fine("prune", "--keep", "100 days", "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    [manifest] = tmp_path.glob("*.json")
+    kept = manifest.read_text()
+    # What a log of another database would write has the same name.
+    [(first,)] = old.execute(
+        "select name from rowcall.log_partitions_v1() where upper < now() and name <> 'event_first'"
+    ).fetchmany(1)
+    [(upper,)] = old.execute("select upper from rowcall.log_partitions_v1() where name = %s", (first,)).fetchall()
+    other = tmp_path / f"{first}_until_{upper:%Y%m%d}.json"
+    [(log,)] = old.execute("select id::text from rowcall.installation").fetchall()
+    other.write_text(kept.replace(log, "another"))
+    told = refused(2, "prune", *_KEEP, "--archive", str(tmp_path), "--yes", "--dsn", dsn)
+    assert "holds the archive of another log" in told
+    fine("prune", *_KEEP, "--archive", str(tmp_path / "own"), "--yes", "--dsn", dsn)
+    assert other.read_text() == kept.replace(log, "another")
+
+
+def test_a_partition_that_leaves_while_the_log_is_verified(
+    dsn: str, old: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at whether all of it is there, and the first one at its events."""
+    seal(old)
+    real = prune.check_whole
+
+    def leave(connection: Database) -> None:
+        real(connection)
+        with connections.connect(dsn) as other, suppress(psycopg.errors.LockNotAvailable):
+            other.execute("set lock_timeout = '300ms'")
+            other.execute("alter table rowcall.event detach partition rowcall.event_first concurrently")
+
+    monkeypatch.setattr(verify, "check_whole", leave)
+    assert check(old) == []

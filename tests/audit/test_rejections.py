@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from rowcall import Rowcall, acting
-from tests.command import fine
+from tests.command import fine, rowcall
 from tests.command import refused as refused_command
 from tests.listeners import sync
 
@@ -104,6 +104,12 @@ def test_what_is_too_long_for_its_column_is_folded_and_never_cut(dsn: str, gate:
     assert "".join(refused).replace(" ", "") == "insertshop.orders9007199254740993"
     assert "".join(by) == handler
     assert " ".join(" ".join(said).split()) == message
+
+
+def test_a_transaction_that_is_none(dsn: str) -> None:
+    for xid in ("-1", str(2**64)):
+        said = rowcall("audit", "rejections", "--transaction", xid, "--dsn", dsn)
+        assert (said.code, "it is a number as pg_current_xact_id() gives it" in said.err) == (2, True)
 
 
 def test_options_that_contradict_each_other(dsn: str) -> None:

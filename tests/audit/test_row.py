@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import psycopg
 
+from rowcall.audit import Filter
 from rowcall.audit import history as questions
 from rowcall.postgres import connection as connections
 from tests.command import fine, refused
@@ -90,6 +92,62 @@ def test_composite_keys_and_none(dsn: str, database: Database) -> None:
     )
     assert "no key: give the whole row as JSON" in refused(2, "audit", "row", "bare", "1", "--dsn", dsn)
     assert row(dsn, "bare", '{"a": 1, "v": 7}') == [("insert", 7)]
+
+
+def test_keys_in_json_however_it_writes_them(dsn: str, database: Database) -> None:
+    database.execute(
+        "create domain positive as int check (value > 0); create table longs (id bigint, code text, v int, primary key (id, code));"
+        "create table exact (k numeric primary key, v int); create table moments (k timestamptz primary key, v int);"
+        "create table documents (k jsonb primary key, v int); create table few (k positive primary key, v int);"
+        "create table lists (k text[] primary key, v int)"
+    )
+    fine("watch", "longs", "exact", "moments", "documents", "few", "lists", "--dsn", dsn)
+    database.execute("""
+        insert into longs values (9007199254740993, 'x', 1); insert into exact values (1.50, 2);
+        insert into moments values ('2026-11-22 10:00+00', 3); insert into documents values ('{"a": 1}', 4);
+        insert into few values (5, 5); insert into lists values ('{a,b}', 6)""")
+    # As the log's own listings print it, where a float would change it.
+    [line] = fine("audit", "log", "--table", "longs", "--dsn", dsn).lines
+    assert line["key"] == {"id": "9007199254740993", "code": "x"}
+    printed = msgspec.json.encode(line["key"]).decode()
+    assert row(dsn, "longs", printed) == [("insert", 1)]
+    part = '{"id": "9007199254740993"}'
+    assert fine("audit", "log", "--table", "longs", "--key", part, "--dsn", dsn).lines == [line]
+    for table, key, value in (
+        ("longs", "code=x, id=9007199254740993", 1),
+        ("exact", '{"k": "1.5"}', 2),
+        ("moments", '{"k": "2026-11-22 12:00+02"}', 3),
+        ("documents", '{"k": {"a": 1.0}}', 4),
+        ("few", '{"k": 5}', 5),
+        ("lists", '{"k": ["a", "b"]}', 6),
+        ("lists", "k={a,b}", 6),
+    ):
+        assert (key, row(dsn, table, key)) == (key, [("insert", value)])
+    [event] = questions.log(database, Filter(table="longs", key={"id": 9007199254740993}))
+    assert event.seq == line["seq"]
+    assert len(questions.row(database, "documents", {"k": {"a": 1}})) == 1
+    for table, key, sentence in (
+        ("longs", part, "The table's key is id, code: write id=…,code=…, or JSON."),
+        ("longs", "id=1,id=2,code=x", "The table's key is id, code"),
+        ("documents", '{"a": 1}', "The table's key is k: write k=…, or JSON."),
+        ("lists", "{a,b}", "write the column's name before it, COLUMN={a,b}."),
+        ("few", "k=-5", "'-5' is no public.positive, which k of the table's key is."),
+    ):
+        assert sentence in refused(2, "audit", "row", table, key, "--dsn", dsn)
+
+
+def test_a_key_that_was_another_one(dsn: str, database: Database) -> None:
+    database.execute("create table tenants (id int primary key, tenant int not null default 1, v int)")
+    fine("watch", "tenants", "--dsn", dsn)
+    database.execute("insert into tenants values (1, 1, 0)")
+    database.execute("alter table tenants drop constraint tenants_pkey, add primary key (tenant, id)")
+    database.execute("update tenants set v = 1")
+    assert row(dsn, "tenants", '{"id": "1"}') == [("insert", 0)]
+    assert row(dsn, "tenants", "tenant=1,id=1") == [("update", 1)]
+    said = fine("audit", "as-of", "tenants", "--at", "tomorrow", "--dsn", dsn)
+    assert "The key of public.tenants has other columns, or names for them, since seq" in said.err
+    database.execute("truncate tenants")
+    assert fine("audit", "as-of", "tenants", "--at", "tomorrow", "--dsn", dsn).err == ""
 
 
 def test_through_changes_of_the_key(dsn: str, database: Database) -> None:

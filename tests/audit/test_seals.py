@@ -7,17 +7,21 @@ import hashlib
 import hmac
 import json
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rowcall import errors
 from rowcall.audit import anchor_file, merkle, proof, seal, signing
 from rowcall.audit import canonical as canonicals
+from rowcall.audit.catalog import Relation
 from tests.audit.sealed import Database, check, seqs, tamper, watched, write
 from tests.audit.sealed import seal as seal_all
 from tests.command import fine, refused, rowcall
@@ -77,6 +81,7 @@ class Independent:
         self.database = database
         [(self.installation,)] = database.execute("select id::text from rowcall.installation").fetchall()
         self.layouts: dict[int, list[tuple[int, set[str]]]] = {}
+        self.names: dict[int, Any] = {}
 
     def check(self) -> int:
         """How many events it found to be as they were sealed."""
@@ -84,15 +89,17 @@ class Independent:
         count = 0
         with self.database.cursor(row_factory=psycopg.rows.dict_row) as cursor:
             found = cursor.execute(
-                "select *, lower::text as lower, upper::text as upper, (extract(epoch from sealed_at) * 1000000)::bigint as us"
+                "select *, xid::text as xid, lower::text as lower, upper::text as upper, (extract(epoch from sealed_at) * 1000000)::bigint as us"
                 " from rowcall.seal order by number"
             ).fetchall()
         for row in found:
             if row["catalog"]:
+                self.names |= {one["id"]: one for one in json.loads(row["catalog"])["relations"]}
                 for layout in json.loads(row["catalog"])["layouts"]:
                     columns = {one["name"] for one in json.loads(layout["columns"]) if one.get("erasable")}
                     self.layouts.setdefault(layout["relation"], []).append((layout["since"], columns))
             assert row["previous"].hex() == head
+            assert row["relations"] == tree([named(one) for _, one in sorted(self.names.items())])
             leaves = self.leaves(row["number"])
             assert len(leaves) == row["events"]
             assert tree(leaves) == row["root"]
@@ -109,7 +116,7 @@ class Independent:
             f"lower {row['lower']}\nupper {row['upper']}\nafter {row['after_seq']}\ncomplete {int(row['complete'])}\n"
             f"events {row['events']}\nfirst {none['first_seq']}\nlast {none['last_seq']}\nroot {row['root'].hex()}\n"
             f"erasures {row['erasures']}\nerasure-head {row['erasure_head'].hex()}\ncatalog {catalog}\n"
-            f"sealed-at {row['us']}\nkey {none['key_id']}\nprevious {row['previous'].hex()}\n"
+            f"relations {row['relations'].hex()}\nxid {row['xid']}\nsealed-at {row['us']}\nkey {none['key_id']}\nprevious {row['previous'].hex()}\n"
         )
 
     def leaves(self, number: int) -> list[bytes]:
@@ -184,6 +191,12 @@ class Independent:
             else:
                 kept.append((name, value.encode()))
         return strings(kept)
+
+
+def named(relation: Any) -> bytes:
+    schema, table = relation["schema"].encode(), relation["table"].encode()
+    text = b"rowcall-relation-1 %d %d:%b%d:%b" % (relation["id"], len(schema), schema, len(table), table)
+    return hashlib.sha256(b"\0" + text).digest()
 
 
 def strings(pairs: list[tuple[str, bytes]]) -> bytes:
@@ -309,6 +322,10 @@ def test_the_specification_has_the_vectors_that_it_speaks_of() -> None:
     assert found["apart-leaf"].strip() == hashlib.sha256(b"\0" + apart).hexdigest()
     assert found["seal-head"].strip() == hashlib.sha256(found["seal"].encode()).hexdigest()
     assert found["erasure-head"].strip() == hashlib.sha256(found["erasure"].encode()).hexdigest()
+    relation = named({"id": 1, "schema": "public", "table": "users"})
+    assert relation == hashlib.sha256(b"\0" + found["relation"].rstrip("\n").encode()).digest()
+    assert relation == Relation(1, "public", "users").leaf
+    assert f"relations {relation.hex()}\n" in found["seal"]
     leaves = [hashlib.sha256(b"\0" + bytes([n])).digest() for n in range(5)]
     assert found["root"].strip() == tree(leaves).hex() == merkle.root(leaves).hex()
 
@@ -323,8 +340,10 @@ def test_a_proof_convinces_whoever_trusts_a_head(database: Database, dsn: str, t
     place = seqs(database)[3]
     fine("audit", "prove", str(place), "--dsn", dsn, "-o", str(file))
     said = fine("audit", "check-proof", str(file), "--root", one.head.hex())
-    assert said.out == f"Event {place} of public.users is in seal 1, as it was when it was sealed.\n"
-    fine("audit", "check-proof", str(file), "--root", one.root.hex().upper())
+    [(log,)] = database.execute("select id::text from rowcall.installation").fetchall()
+    assert said.out == f"Event {place} of public.users is in seal 1 of log {log}, as it was when it was sealed.\n"
+    said = fine("audit", "check-proof", str(file), "--root", one.root.hex().upper())
+    assert said.out == f"Event {place} is under that root, as it was when it was sealed.\n"
     assert "another head" in refused(1, "audit", "check-proof", str(file), "--root", two.head.hex())
     assert "what you trust" in refused(2, "audit", "check-proof", str(file))
     fine("audit", "prove", str(place), "--dsn", dsn, "-o", str(file), "--to", "2")
@@ -334,6 +353,56 @@ def test_a_proof_convinces_whoever_trusts_a_head(database: Database, dsn: str, t
     fine("audit", "check-proof", str(file), "--anchor", str(anchor))
     assert "is not sealed" in refused(2, "audit", "prove", "999999", "--dsn", dsn)
     assert "does not come after" in refused(2, "audit", "prove", str(place), "--to", "9", "--dsn", dsn)
+
+
+def statement(document: dict[str, Any], head: str) -> list[tuple[str, str]]:
+    """What a proof says of an event's table and values, checked by SEALS.md alone."""
+    event = document["event"].encode()
+    seals = [dict(line.split(" ", 1) for line in text.splitlines()[1:]) for text in document["seals"]]
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in document["seals"]]
+    assert hashes[-1] == head
+    assert [one["previous"] for one in seals[1:]] == hashes[:-1]
+    assert up(b"\0" + event, document["index"], int(seals[0]["events"]), document["path"]) == seals[0]["root"]
+    name = document["name"]
+    schema, table = name["schema"].encode(), name["table"].encode()
+    relation = b"rowcall-relation-1 %b %d:%b%d:%b" % (event.split()[4], len(schema), schema, len(table), table)
+    assert up(b"\0" + relation, name["index"], name["size"], name["path"]) == seals[0]["relations"]
+    said = [("table", f"{name['schema']}.{name['table']}")]
+    for one in document["openings"]:
+        made = hmac.new(bytes.fromhex(one["salt"]), one["value"].encode(), hashlib.sha256).hexdigest()
+        assert event.decode().count(f"\n{len(one['path'].encode())}:{one['path']} {made}") == 1
+        said.append((one["path"], one["value"]))
+    return said
+
+
+def up(data: bytes, index: int, size: int, path: list[str]) -> str:
+    """RFC 9162, section 2.1.3.2."""
+    node, last = hashlib.sha256(data).digest(), size - 1
+    for sibling in map(bytes.fromhex, path):
+        assert last > 0
+        if index % 2 or index == last:
+            node = hashlib.sha256(b"\1" + sibling + node).digest()
+            while index % 2 == 0 and index:
+                index, last = index // 2, last // 2
+        else:
+            node = hashlib.sha256(b"\1" + node + sibling).digest()
+        index, last = index // 2, last // 2
+    assert last == 0
+    return node.hex()
+
+
+def test_another_implementation_checks_a_proof(database: Database, dsn: str) -> None:
+    odd_events(database)
+    write(database)
+    seal_all(database, limit=5)
+    [(head,)] = database.execute("select encode(head, 'hex') from rowcall.seal where number = 2").fetchall()
+    for place in seqs(database)[:5]:
+        document = json.loads(proof.write(proof.prove(database, place, last=2)))
+        assert statement(document, head)[0] == ("table", "public.ödd, 'table'")
+        assert f"Event {place} of public.ödd, 'table'" in proof.check(proof.prove(database, place, last=2), root=head)
+    assert ("actor", 'al"ice') in statement(
+        json.loads(proof.write(proof.prove(database, seqs(database)[0], last=2))), head
+    )
 
 
 def altered(change: Callable[[dict[str, Any]], None], file: Path) -> Path:
@@ -361,6 +430,13 @@ def test_an_altered_proof_convinces_nobody(database: Database, dsn: str, tmp_pat
 
     changes: list[Callable[[dict[str, Any]], None]] = [
         flip("event", "user 3", "user 4"),
+        flip("name", "users", "salaries"),
+        flip("name", '"size": 1', '"size": 2'),
+        flip("seals", "rowcall-seal-1", "rowcall-seal-2"),
+        lambda document: document.update(seals=[""]),
+        lambda document: document.update(event=document["event"].partition("\n")[0]),
+        lambda document: document.update(path=["x"]),
+        lambda document: document["openings"][0].update(salt="x"),
         flip("openings", "alice", "mallory"),
         lambda document: document.update(index=1),
         lambda document: document.update(seq=1),
@@ -370,8 +446,60 @@ def test_an_altered_proof_convinces_nobody(database: Database, dsn: str, tmp_pat
     ]
     for change in changes:
         refused(1, "audit", "check-proof", str(altered(change, file)), "--root", head)
+    # Under the root alone, what the seal says is anybody's word.
+    [(root,)] = database.execute("select encode(root, 'hex') from rowcall.seal").fetchall()
+    renamed = altered(flip("seals", "number 1", "number 9"), file)
+    assert "seal" not in fine("audit", "check-proof", str(renamed), "--root", root).out.replace("sealed", "")
+    file.write_bytes(b'{"format": "\xff"}')
+    assert "is no proof" in refused(2, "audit", "check-proof", str(file), "--root", head)
     file.write_text("{}")
     assert "is no proof" in refused(2, "audit", "check-proof", str(file), "--root", head)
+
+
+def test_what_looks_like_a_commitment_is_none(database: Database, dsn: str, tmp_path: Path) -> None:
+    """A writer may choose the names in its context."""
+    forged = hmac.digest(bytes(32), b"bob", "sha256").hex()
+    name = json.dumps(f"x\n5:actor {forged}")
+    with database.transaction():
+        database.execute("select rowcall.act('mallory', %s)", (f'{{{name}: 1, "y": 2}}',))
+        write(database, 1, 1)
+    seal_all(database)
+    [(head,)] = database.execute("select encode(head, 'hex') from rowcall.seal").fetchall()
+    made = proof.prove(database, seqs(database)[0])
+    assert {one.path for one in made.openings} == {"actor", f"context.x\n5:actor {forged}", "context.y"}
+    assert proof.check(made, root=head)
+    lie = msgspec.structs.replace(made, openings=[proof.Opening("actor", "00" * 32, "bob")])
+    with pytest.raises(proof.NotProven, match="The value of actor"):
+        proof.check(lie, root=head)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=5) | st.just("00" * 32),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+GOOD: dict[str, Any] = {
+    "format": "rowcall-proof-1",
+    "seq": 1,
+    "name": {"schema": "s", "table": "t", "index": 0, "size": 1, "path": []},
+    "event": "rowcall-event-1 1 2 3 4 insert 0 - - 0 1 - -\nx",
+    "openings": [{"path": "actor", "salt": "00", "value": ""}],
+    "index": 0,
+    "path": [],
+    "seals": ["rowcall-seal-1\nnumber 1\nevents 1\n"],
+    "signature": {"key": "", "signature": ""},
+}
+
+
+@given(st.sampled_from(sorted(GOOD)), ANYTHING, st.booleans())
+def test_no_proof_takes_anybody_by_surprise(name: str, value: Any, whole: bool) -> None:
+    inside = isinstance(GOOD[name], dict) and not whole
+    document = GOOD | {name: GOOD[name] | {"path": value} if inside else value}
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "proof.json")
+        file.write_text(json.dumps(document))
+        with pytest.raises((proof.NotProven, errors.UsageError)):
+            proof.check(proof.read(file), root="00" * 32)
 
 
 def test_a_proof_of_an_altered_event_is_refused(database: Database, dsn: str) -> None:

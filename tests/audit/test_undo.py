@@ -217,6 +217,57 @@ def test_the_database_has_the_last_word(dsn: str, database: Database) -> None:
     assert "Of 1 rows only 0 could be changed" in sentence
 
 
+def test_what_refuses_it_is_told_as_a_conflict(dsn: str, database: Database) -> None:
+    database.execute("create table always (id int generated always as identity primary key, v int)")
+    fine("watch", "always", "--dsn", dsn)
+    database.execute("insert into always (v) values (1)")
+    seq, _ = changed(database, "update always set id = default")
+    assert conflict(dsn, "--event", str(seq))["message"] == 'column "id" can only be updated to DEFAULT'
+    seq, _ = changed(database, "insert into users values (1, 'ada', 36)")
+    for code in ("P0001", "U0042"):
+        database.execute(
+            "create or replace function no() returns trigger language plpgsql as"
+            f" $$ begin raise exception 'the year is closed.' using errcode = '{code}'; end $$;"
+            "create or replace trigger no before delete on users for each row execute function no()"
+        )
+        for arguments in (["--event", str(seq)], ["--event", str(seq), "--sql"]):
+            found = conflict(dsn, *arguments)
+            assert (found["reason"], found["message"]) == ("constraint", "the year is closed")
+
+
+@pytest.mark.parametrize("by_script", [False, True])
+def test_rows_that_take_each_others_places(dsn: str, database: Database, by_script: bool) -> None:
+    database.execute("create table places (id int primary key, v text unique)")
+    fine("watch", "places", "--dsn", dsn)
+    database.execute("insert into places values (1, 'a'), (2, 'b')")
+    before = database.execute("select * from places order by id").fetchall()
+    swap = ["set v = 't' where id = 1", "set v = 'a' where id = 2", "set v = 'b' where id = 1"]
+    for statements in (
+        [f"update places {change}" for change in swap],
+        # The key of a row that was deleted has another one, which has to leave it as well.
+        [
+            "update places set id = 9 where id = 1",
+            "update places set id = 1 where id = 2",
+            "delete from places where id = 9",
+        ],
+        [
+            "update places set id = 9 where id = 1",
+            "insert into places values (1, 'c')",
+            "delete from places where id = 9",
+        ],
+    ):
+        with database.transaction():
+            for statement in statements:
+                database.execute(statement.encode())
+        _, xid = newest(database)
+        undo = ["audit", "undo", "--transaction", str(xid), "--dsn", dsn]
+        if by_script:
+            database.execute(fine(*undo, "--sql").out.encode())
+        else:
+            fine(*undo, "--yes")
+        assert database.execute("select * from places order by id").fetchall() == before
+
+
 def test_a_column_that_is_there_no_more(dsn: str, database: Database) -> None:
     database.execute("insert into users values (1, 'ada', 36)")
     update, _ = changed(database, "update users set age = 37, name = 'Ada'")
@@ -245,6 +296,7 @@ BAD: list[tuple[int, list[str], str]] = [
     (2, [], "Say what to undo: --transaction XID or --event SEQ, one of the two."),
     (2, ["--transaction", "9", "--event", "9"], "Say what to undo"),
     (1, ["--transaction", "9"], 'The log does not have transaction 9: "rowcall audit log" shows what it has.'),
+    (1, ["--event", str(2**63)], "The log does not have event 9223372036854775808"),
     (1, ["--event", "999"], "The log does not have event 999"),
     (2, ["--event", "x"], "shows what it takes"),
 ]

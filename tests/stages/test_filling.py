@@ -16,6 +16,7 @@ from rowcall.postgres import backfill, connection, subscriptions, tables
 from tests.capture.replay import Replica
 from tests.conftest import Connect, Database
 from tests.listeners import NAME, sync
+from tests.writers import KINDS, fill_table, write, writing
 
 #: ROWCALL_BACKFILL_SEEDS=200 tries so many programs of each kind instead of the few that a test run has time for.
 SEEDS = int(os.environ.get("ROWCALL_BACKFILL_SEEDS", "4"))
@@ -173,48 +174,6 @@ def test_hidden_columns_stay_hidden(dsn: str, database: Database) -> None:
     assert set(image) == {"id", "name"}
 
 
-KINDS = {
-    "keyed": "create table t (id int primary key, v numeric, w text)",
-    "deferrable": "create table t (id int primary key deferrable initially deferred, v numeric, w text)",
-    "composite": "create table t (v numeric, w text, id int, b text default 'b', primary key (b, id))",
-    "replica identity": "create table t (id int not null, v numeric, w text); create unique index u on t (id);"
-    " alter table t replica identity using index u",
-    "keyless": "create table t (id int, v numeric, w text)",
-    "partitioned": "create table t (id int primary key, v numeric, w text) partition by range (id);"
-    " create table t1 partition of t for values from (minvalue) to (20);"
-    " create table t2 partition of t for values from (20) to (maxvalue)",
-}
-
-STATEMENTS = (
-    "insert into t (id, v, w) values ({a}, {v}, 'i')",
-    "insert into t (id, v, w) select n, n, 'x' from generate_series({a}, {a} + 2) as n",
-    "update t set v = {v} where id = {a}",
-    "update t set v = {v}, w = w || '.' where id between {a} and {b}",
-    "update t set id = {b} where id = {a}",
-    "update t set id = {a} + {b} - id where id in ({a}, {b})",
-    "update t set id = id + 100 where id = {a}",
-    "update t set id = id - 100 where id > 100",
-    "delete from t where id = {a}",
-    "with gone as (delete from t where id = {a} returning *) insert into t select * from gone",
-    "delete from t where id = {a}; insert into t (id, v, w) values ({a}, {v}, 'again')",
-    "insert into t (id, v, w) values ({a}, {v}, 'dup'); delete from t where id = {a} and w <> 'dup'",
-    "insert into t (id, v, w) values ({a}, {v}, 'u') on conflict do nothing",
-    "begin; savepoint s; update t set v = {v} where id = {a}; rollback to s; delete from t where id = {b}; commit",
-    "update t set v = v::text::numeric * 1.0 where id = {a}",
-)
-
-
-def write(writer: Database, chance: random.Random, times: int) -> None:
-    for _ in range(times):
-        statement = chance.choice(STATEMENTS).format(
-            a=chance.randint(1, 40), b=chance.randint(1, 40), v=chance.choice(["1.0", "1.00", "2", "null"])
-        )
-        try:
-            writer.execute(statement)
-        except (psycopg.IntegrityError, psycopg.errors.ObjectNotInPrerequisiteState):
-            writer.execute("rollback")
-
-
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -223,8 +182,7 @@ def test_what_happens_between_the_chunks(
 ) -> None:
     chance = random.Random(f"{kind} {seed}")
     writer = connect(autocommit=True)
-    writer.execute(KINDS[kind])
-    writer.execute("insert into t (id, v, w) select n, n, 'x' from generate_series(1, 40) as n")
+    fill_table(writer, kind)
     watching = Rowcall()
     watching.watch("t")
     sync(watching, dsn)
@@ -258,37 +216,13 @@ def test_what_happens_between_the_chunks(
 @pytest.mark.parametrize("kind", KINDS)
 def test_writers_all_the_while(dsn: str, connect: Connect, kind: str) -> None:
     database = connect(autocommit=True)
-    database.execute(KINDS[kind])
-    database.execute("insert into t (id, v, w) select n, n, 'x' from generate_series(1, 40) as n")
+    fill_table(database, kind)
     watching = Rowcall()
     watching.watch("t")
     sync(watching, dsn)
-    stop = threading.Event()
-    failures: list[BaseException] = []
-
-    def run(seed: int) -> None:
-        chance = random.Random(seed)
-        with psycopg.connect(dsn, autocommit=True) as writer:
-            while not stop.is_set():
-                try:
-                    write(writer, chance, 1)
-                except psycopg.OperationalError:  # deadlocks
-                    writer.execute("rollback")
-                except BaseException as error:  # noqa: BLE001 - told by the test's thread
-                    failures.append(error)
-                    return
-
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
+    with writing(dsn):
         before = begin(dsn, app_for("t"), "t")
         fill(dsn)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert not failures
     assert_exact(dsn, "t", before)
 
 

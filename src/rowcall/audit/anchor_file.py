@@ -58,6 +58,17 @@ def read(file: Path) -> Iterator[Line]:
         ) from error
 
 
+def heads(file: Path) -> dict[int, set[str]]:
+    """The heads that an anchor has of each seal: one, unless somebody has added another.
+
+    :raises UsageError: if it is none.
+    """
+    found: dict[int, set[str]] = {}
+    for line in read(file):
+        found.setdefault(line.seal, set()).add(line.head)
+    return found
+
+
 def _parsed(file: Path, number: int, line: bytes) -> Line:
     try:
         return _decode(line)

@@ -55,7 +55,7 @@ def write(
 ) -> tuple[Path, Manifest]:
     """Write a partition to a file, read it back, and only then give it its name.
 
-    :raises UsageError: if the directory cannot be written.
+    :raises UsageError: if the directory cannot be written, or holds the archive of another log.
     :raises DamagedArchive: if what is read back is not what was written.
     """
     again = connection.execute(_QUERIES["again"], {"partition": partition.name}).fetchone()
@@ -64,6 +64,7 @@ def write(
     target = directory / f"{name}.copy.gz"
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        _check_own(connection, directory / f"{name}.json")
         with connection.transaction():
             manifest = _written(connection, partition, target.with_suffix(".part"), progress)
         check(target.with_suffix(".part"), manifest)
@@ -74,6 +75,21 @@ def write(
             f"{directory} cannot be written ({error}): name another directory with --archive."
         ) from error
     return target, manifest
+
+
+def _check_own(connection: psycopg.Connection[Any], file: Path) -> None:
+    """See that no archive of another log is overwritten."""
+    if not file.exists():
+        return
+    try:
+        manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
+    except msgspec.MsgspecError:
+        return  # torn: it is written anew
+    [installation, _] = connection.execute(_QUERIES["catalog"]).fetchone() or ("", [])
+    if manifest.installation != installation:
+        raise errors.UsageError(
+            f"{file.parent} holds the archive of another log: name another directory with --archive."
+        )
 
 
 def _written(connection: psycopg.Connection[Any], partition: Any, part: Path, progress: Progress) -> Manifest:

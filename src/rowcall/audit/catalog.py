@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 
 from rowcall import resources
+from rowcall.audit import merkle
 
 _QUERIES = resources.queries("seals")
 _NONE: frozenset[str] = frozenset()
@@ -21,6 +22,12 @@ class Relation(msgspec.Struct, frozen=True):
     id: int
     schema: str
     table: str
+
+    @property
+    def leaf(self) -> bytes:
+        """The hash that stands for it in seals."""
+        schema, table = self.schema.encode(), self.table.encode()
+        return merkle.leaf(b"rowcall-relation-1 %d %d:%b%d:%b" % (self.id, len(schema), schema, len(table), table))
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -88,6 +95,37 @@ class Catalog:
         for layout in entries.layouts:
             self._lay(layout)
 
+    def root(self) -> bytes:
+        """Of the Merkle tree over the relations' names, in the order of their ids."""
+        return merkle.root(self._leaves())
+
+    def place(self, relation: int) -> tuple[int, int, list[bytes]]:
+        """Where a relation's name is in that tree, its size, and the way to the root."""
+        index = sorted(self.relations).index(relation)
+        return index, len(self.relations), merkle.path(self._leaves(), index)
+
+    def _leaves(self) -> list[bytes]:
+        return [self.relations[number].leaf for number in sorted(self.relations)]
+
+    def namesakes(self, relation: int, columns: frozenset[str]) -> frozenset[str]:
+        """These columns, and the erasable ones that were called so before or are by now: the same place in the next layout."""
+        found = set(columns)
+        before: list[Column] = []
+        pairs: list[tuple[str, str]] = []
+        for (of, _), layout in sorted(self.layouts.items()):
+            if of == relation:
+                now = _columns(layout.columns)
+                pairs += _renamed(before, now)
+                before = now
+        for one, other in (*pairs, *reversed(pairs)):
+            if not found.isdisjoint((one, other)):
+                found |= {one, other}
+        return frozenset(found)
+
+    def is_ever_keyless(self, relation: int) -> bool:
+        """Whether a relation had no key at some time."""
+        return any(not layout.key for (of, _), layout in self.layouts.items() if of == relation)
+
     def _name(self, relation: Relation) -> None:
         self.relations[relation.id] = relation
 
@@ -141,3 +179,13 @@ class Catalog:
             return _NONE
         place = bisect_right(found[0], seq) - 1
         return found[1][place] if place >= 0 else _NONE
+
+
+def _renamed(before: list[Column], now: list[Column]) -> list[tuple[str, str]]:
+    """The erasable column that was renamed between two layouts, if that is all."""
+    if len(before) != len(now):
+        return []
+    different = [(one, other) for one, other in zip(before, now, strict=True) if one.name != other.name]
+    return [
+        (one.name, other.name) for one, other in different if len(different) == 1 and one.erasable and other.erasable
+    ]

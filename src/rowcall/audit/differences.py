@@ -118,6 +118,8 @@ def _found(
         "before": was.moment["snapshot"],
         **becomes.moment,
     }
+    if not ask(connection, _QUERIES["in_order"], window)[0][0]:
+        raise errors.UsageError("The first moment is after the second one: compare them the other way round.")
     if ask(connection, _QUERIES["truncated_between"], window)[0][0]:
         return _between(was.states(connection), becomes.states(connection))
     if not was.keyed:
@@ -127,10 +129,10 @@ def _found(
 
 def _of_rows(connection: psycopg.Connection[Any], layouts: Layouts, window: dict[str, Any]) -> Iterator[Difference]:
     rows = connections.stream(connection, _QUERIES["window"], window)
-    for raw_key, facts in groupby(rows, itemgetter(0)):
-        place = _Place(raw_key)
-        for _, seq, operation, starts, ends, old, new in facts:
-            place.take(_Fact(layouts.at(window["relation"], seq), seq, operation, starts, ends, old, new))
+    for _, facts in groupby(rows, itemgetter(0)):
+        place = _Place()
+        for _, raw_key, seq, operation, starts, ends, old, new in facts:
+            place.take(raw_key, _Fact(layouts.at(window["relation"], seq), seq, operation, starts, ends, old, new))
         yield from place.differences()
 
 
@@ -153,13 +155,15 @@ class _Fact:
 class _Place:
     """A key, and the rows that are there: one, but where uniqueness can be deferred, for some moments two."""
 
-    def __init__(self, raw_key: bytes) -> None:
-        self._key = raw_key
+    def __init__(self) -> None:
+        self._key = b""
         self._before: State | None = None
         self._there: list[State] = []
 
-    def take(self, fact: _Fact) -> None:
-        """An event of a row that was here before it, or is after it, or both."""
+    def take(self, raw_key: bytes, fact: _Fact) -> None:
+        """An event of a row that was here before it, or is after it, or both. The key may be written otherwise, as a number of
+        another scale is."""
+        self._key = raw_key
         if fact.operation == "snapshot" and fact.new is not None:
             self._observe(State(fact.seq, fact.layout, self._key, fact.new))
             return
@@ -206,17 +210,17 @@ def _of_bags(connection: psycopg.Connection[Any], layouts: Layouts, window: dict
 
 def _between(was: Iterator[State], becomes: Iterator[State]) -> Iterator[Difference]:
     """From whole tables, since a truncate does not say what was there."""
-    there: dict[Any, list[State]] = {}
+    there: dict[str, list[State]] = {}
     for state in was:
-        there.setdefault(_hashable(state), []).append(state)
+        there.setdefault(_place(state), []).append(state)
     for state in becomes:
-        same = there.get(_hashable(state))
+        same = there.get(_place(state))
         yield from _differences(state.raw_key, same.pop() if same else None, state)
     for states in there.values():
         for state in states:
             yield Difference("removed", state.raw_key, state, None)
 
 
-def _hashable(state: State) -> str:
-    """The same for the same key; jsonb writes its members in one order only."""
-    return repr(images.comparable(state.raw_key))
+def _place(state: State) -> str:
+    """The same for the same key; rows without one are told apart to the last digit."""
+    return images.place(state.raw_key) if state.layout.key else repr(images.comparable(state.raw_key))

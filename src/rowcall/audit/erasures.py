@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from rowcall.audit.seal import NOTHING_BEFORE, text_of
 #: What was done to the events: some values erased, proofs given up with them, or the events dropped.
 Kind = Literal["erase", "forgo", "prune"]
 
+_decode_paths = msgspec.json.Decoder(dict[str, str]).decode
 _RANGE = re.compile(r"\[(\d+),(\d+)\)")
 
 
@@ -38,6 +39,22 @@ class Ranges:
         found = [(int(start), int(end)) for start, end in _RANGE.findall(text)]
         return cls([start for start, _ in found], [end for _, end in found])
 
+    @classmethod
+    def of(cls, seqs: Iterable[int]) -> Ranges:
+        """The places themselves."""
+        starts: list[int] = []
+        ends: list[int] = []
+        for seq in sorted(seqs):
+            if not ends or seq > ends[-1]:
+                starts.append(seq)
+                ends.append(seq)
+            ends[-1] = seq + 1
+        return cls(starts, ends)
+
+    def __str__(self) -> str:
+        """As PostgreSQL writes them."""
+        return "{" + ",".join(f"[{start},{end})" for start, end in zip(self.starts, self.ends, strict=True)) + "}"
+
     def __contains__(self, seq: int) -> bool:
         place = bisect_right(self.starts, seq) - 1
         return place >= 0 and seq < self.ends[place]
@@ -48,7 +65,7 @@ class Erasure:
     """A record of rowcall.erasure, see tables/seal_v1.sql.
 
     :ivar at: microseconds since 1970.
-    :ivar seqs: the events, as PostgreSQL writes an int8multirange.
+    :ivar paths: what was erased, each with the events that lost it; ``seqs``: all events; as PostgreSQL writes an int8multirange.
     """
 
     number: int
@@ -56,11 +73,21 @@ class Erasure:
     at: int
     erased_by: str
     relation: int | None
-    paths: Sequence[str]
+    paths: Mapping[str, str]
     seqs: str
     events: int
     previous: bytes
     head: bytes
+
+    @property
+    def first(self) -> int:
+        """The first of the events."""
+        return Ranges.parse(self.seqs).starts[0]
+
+    @property
+    def last(self) -> int:
+        """The last of them."""
+        return Ranges.parse(self.seqs).ends[-1] - 1
 
     def text(self, installation: str) -> bytes:
         """The bytes that its head is the hash of."""
@@ -71,7 +98,7 @@ class Erasure:
             "at": self.at,
             "by": msgspec.json.encode(self.erased_by).decode(),
             "relation": self.relation,
-            "paths": msgspec.json.encode(list(self.paths)).decode(),
+            "paths": _paths(self.paths),
             "seqs": self.seqs,
             "events": self.events,
             "previous": self.previous.hex(),
@@ -83,9 +110,18 @@ class Erasure:
         return replace(self, head=sha256(self.text(installation)).digest())
 
 
+def _paths(paths: Mapping[str, str]) -> str:
+    """As JSON, in the order of their octets."""
+    return msgspec.json.encode(dict(sorted(paths.items(), key=lambda one: one[0].encode()))).decode()
+
+
 def erasures(connection: psycopg.Connection[Any]) -> list[Erasure]:
     """All records, oldest first."""
-    return [Erasure(*row) for row in connection.execute(QUERIES["erasures"])]
+    rows = connection.execute(QUERIES["erasures"])
+    return [
+        Erasure(number, kind, at, by, relation, _decode_paths(paths), seqs, events, previous, head)
+        for number, kind, at, by, relation, paths, seqs, events, previous, head in rows
+    ]
 
 
 def check_chain(records: Sequence[Erasure], installation: str) -> Iterator[str]:
@@ -114,23 +150,22 @@ def record(
     kind: Kind,
     *,
     relation: int | None,
-    paths: Sequence[str],
+    paths: Mapping[str, str],
     seqs: str,
     events: int,
 ) -> Erasure:
     """Write a record, in the caller's transaction, which may then alter these events; nobody seals until its end.
 
-    :param seqs: the events, as PostgreSQL reads an int8multirange.
+    :param paths: what is erased, each with the events that lose it; ``seqs``: all events; as PostgreSQL writes an int8multirange.
     """
     connection.execute(QUERIES["wait_for_turn"])
-    row = connection.execute(QUERIES["erasure_moment"], {"seqs": seqs}).fetchone()
+    row = connection.execute(QUERIES["erasure_moment"]).fetchone()
     assert row is not None
-    installation, number, previous, by, now, normal = row
-    made = Erasure(
-        number + 1, kind, now, by, relation, sorted(paths), normal, events, previous or NOTHING_BEFORE, b""
-    ).chained(installation)
+    installation, number, previous, by, now = row
+    before = previous or NOTHING_BEFORE
+    made = Erasure(number + 1, kind, now, by, relation, paths, seqs, events, before, b"").chained(installation)
     values = {name: getattr(made, name) for name in Erasure.__slots__}
-    connection.execute(QUERIES["insert_erasure"], values | {"paths": list(made.paths)})
+    connection.execute(QUERIES["insert_erasure"], values | {"paths": _paths(made.paths)})
     return made
 
 
@@ -162,9 +197,10 @@ def record_prune(
         raise errors.UsageError(
             f"{unsealed:,} events of {', '.join(partitions)} are not sealed yet: let rowcall listen run, which seals them, then prune again."
         )
-    paths = []
+    paths = {}
     if kept is not None and stand_ins:
-        paths = [STAND_INS + stand_in_root(_stand_in_leaves(connection, kept, stand_ins)).hex()]
+        root = stand_in_root(_stand_in_leaves(connection, kept, stand_ins))
+        paths = {STAND_INS + root.hex(): str(Ranges.of(stand_ins))}
     return record(connection, "prune", relation=None, paths=paths, seqs=seqs, events=events)
 
 

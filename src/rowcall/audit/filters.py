@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import msgspec
 import psycopg
 
-from rowcall import errors
-from rowcall.audit.keys import Key, key_json, key_names, relations
+from rowcall import errors, resources
+from rowcall.audit.connection import ask
+from rowcall.audit.keys import Key, key_part, relations
 from rowcall.event import OPERATIONS
+
+_QUERIES = resources.queries("audit")
 
 #: A moment: an aware datetime, or anything PostgreSQL reads as a timestamptz, such as ``yesterday``.
 Moment = str | datetime
@@ -61,6 +64,8 @@ class Filter:
         if self.limit is not None and self.limit < 1:
             raise errors.UsageError(f"limit {self.limit}: ask for one event at least.")
         ids = relations(connection, self.table)
+        check_columns(connection, ids, {*self.values, *filter(None, [self.column])})
+        check_times(connection, self.since, self.until)
         key, is_whole = self._key(connection, ids)
         return {
             "relations": ids,
@@ -85,21 +90,38 @@ class Filter:
             return None, False
         if ids is None or len(ids) != 1:
             raise errors.UsageError("--key needs --table with one table, whose key it is.")
-        part = _part(self.key, key_names(connection, ids[0]))
-        return (part, False) if part is not None else (key_json(connection, ids[0], self.key), True)
+        return key_part(connection, ids[0], self.key)
 
 
-def _part(key: Key, names: Sequence[str]) -> str | None:
-    """JSON or a mapping with some of the columns of a key, or some of a whole row where there is no key."""
-    if isinstance(key, str) and key.lstrip().startswith("{"):
-        try:
-            given = msgspec.json.decode(key, type=dict[str, msgspec.Raw])
-        except msgspec.DecodeError:
-            return None  # told where keys are read
-        return None if names and set(given) >= set(names) else key
-    if isinstance(key, Mapping) and not (names and set(key) >= set(names)):
-        return msgspec.json.encode(dict(key)).decode()
-    return None
+def check_columns(connection: psycopg.Connection[Any], ids: list[int] | None, names: Collection[str]) -> None:
+    """Refuse columns that the log has of none of the tables; of all tables for None.
+
+    :raises UsageError: for such a one.
+    """
+    if not names:
+        return
+    [(known,)] = ask(connection, _QUERIES["columns"], {"relations": ids})
+    for name in sorted(names):
+        if name not in known:
+            raise errors.UsageError(
+                f"The log has no column {name} of the tables asked for: a watch may leave it out, else it has {', '.join(known)}."
+            )
+
+
+def check_times(connection: psycopg.Connection[Any], since: Moment | None, until: Moment | None) -> None:
+    """Refuse a time that ends before it begins.
+
+    :raises UsageError: for such a one, or a time that PostgreSQL cannot read.
+    """
+    if since is None or until is None:
+        return
+    try:
+        with connection.transaction():
+            [(is_backward,)] = ask(connection, _QUERIES["backward"], {"since": since, "until": until})
+    except psycopg.DataError as error:
+        raise errors.UsageError(f"{error.diag.message_primary or error}: correct that option.") from error
+    if is_backward:
+        raise errors.UsageError(f"Nothing is since {since} and until {until}: give the earlier time first.")
 
 
 def _encoded(values: Mapping[str, Any]) -> str | None:

@@ -33,6 +33,20 @@ def comparable(raw: bytes) -> dict[str, Value]:
     return {name: (_digits(_decode(value)), exact.get(name)) for name, value in stored.items()}
 
 
+def place(key: bytes | None) -> str:
+    """The same text for keys that are equal as jsonb, to which 1.0 is 1.00: where at most one row is."""
+    return "" if key is None else repr(_sorted(_decode(key)))
+
+
+def _sorted(value: Any) -> Any:
+    """JSON with its members in one order, and its numbers in one form."""
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return (f"{Decimal(value).normalize() + 0:f}",)
+    if isinstance(value, dict):
+        return sorted((name, _sorted(item)) for name, item in value.items())
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
 def _digits(value: Any) -> Any:
     """JSON with its numbers as all their digits: 1.0 is not 1.00, and json and jsonb write exponents differently."""
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):

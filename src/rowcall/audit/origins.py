@@ -71,7 +71,7 @@ def _check_there(events: Sequence[Event], name: str, key: str, emptied: int) -> 
     if last.seq is not None and last.seq < emptied:
         raise errors.NotInLog(f"{name} is gone since its table was truncated (seq {emptied}).")
     moved = last.raw_next_key
-    if moved is not None and images.comparable(moved) != images.comparable(key.encode()):
+    if moved is not None and images.place(moved) != images.place(key.encode()):
         raise errors.NotInLog(f"{name} has another key since seq {last.seq}, {moved.decode()}: ask for that.")
     if last.raw_new is None:
         by = f" by {last.actor}" if last.actor else ""

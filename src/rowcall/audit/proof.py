@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,16 @@ import psycopg
 from rowcall import errors
 from rowcall.audit import anchor_file, erasures, merkle, reading, seal
 from rowcall.audit.canonical import NOTHING_ERASED, SALT, WHOLE, Row, canonical, commitment, own_salt
-from rowcall.audit.catalog import Catalog
+from rowcall.audit.catalog import Catalog, Relation
 from rowcall.audit.reading import QUERIES
 from rowcall.audit.seal import values_of
 from rowcall.audit.signing import Verifier
+from rowcall.audit.statement import Statement
 
 #: What kind of file a proof is.
 FORMAT = "rowcall-proof-1"
+#: No number in a seal has so many.
+_DIGITS = 20
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -32,6 +37,19 @@ class Opening(msgspec.Struct, frozen=True):
     path: str
     salt: str
     value: str
+
+
+class Name(msgspec.Struct, frozen=True):
+    """The name of the event's table, with the way from it to the root that its seal has of all names.
+
+    :ivar size: how many tables these are.
+    """
+
+    schema: str
+    table: str
+    index: int
+    size: int
+    path: list[str]
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -52,7 +70,7 @@ class Proof(msgspec.Struct, frozen=True):
 
     format: str
     seq: int
-    table: str
+    name: Name
     event: str
     openings: list[Opening]
     index: int
@@ -95,7 +113,7 @@ def prove(connection: psycopg.Connection[Any], seq: int, *, last: int | None = N
     return Proof(
         FORMAT,
         seq,
-        catalog.name(row.relation),
+        _name(catalog, row.relation),
         body.decode(),
         openings,
         index,
@@ -140,6 +158,12 @@ def _event(
     return row, body, openings, [hashes[place : place + 32] for place in range(0, len(hashes), 32)], catalog
 
 
+def _name(catalog: Catalog, number: int) -> Name:
+    one = catalog.relations[number]
+    index, size, path = catalog.place(number)
+    return Name(one.schema, one.table, index, size, [node.hex() for node in path])
+
+
 def _one(connection: psycopg.Connection[Any], query: str, **parameters: Any) -> tuple[Any, ...]:
     row = connection.execute(QUERIES[query], parameters).fetchone()
     assert row is not None
@@ -164,7 +188,7 @@ def read(file: Path) -> Proof:
         proof = msgspec.json.decode(file.read_bytes(), type=Proof)
     except OSError as error:
         raise errors.UsageError(f"{file} cannot be read ({error.strerror}).") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise errors.UsageError(f"{file} is no proof ({error}): rowcall audit prove writes one.") from error
     if proof.format != FORMAT:
         raise errors.UsageError(f"{file} is a proof of another kind, {proof.format}: this Rowcall reads {FORMAT}.")
@@ -176,68 +200,109 @@ def check(
 ) -> str:
     """What a proof shows, as a sentence. Needs no database.
 
-    :param root: a hash that is trusted, in hexadecimal: the head of the proof's last seal, or the root of its first.
+    :param root: a hash that is trusted, in hexadecimal: the head of the proof's last seal, or the root of its first, which says less.
     :param anchor: a file that is trusted.
     :raises NotProven: if it does not show that.
     :raises UsageError: if nothing is given that is trusted.
     """
     if root is None and not public_keys and anchor is None:
         raise errors.UsageError("A proof is judged by what you trust: give --root, --public-key or --anchor.")
-    _check_openings(proof)
-    first = values_of(proof.seals[0].encode()) if proof.seals else {}
     try:
-        size = int(first["events"])
-        path = [bytes.fromhex(node) for node in proof.path]
-    except (KeyError, ValueError):
-        raise NotProven("The proof's seals are no seals.") from None
-    found = merkle.root_from(merkle.leaf(proof.event.encode()), proof.index, size, path)
-    if found is None or found.hex() != first.get("root"):
-        raise NotProven(f"The proof does not lead from event {proof.seq} to the root of its seal.")
-    heads = _heads(proof)
-    _check_trust(proof, first, heads, root=root, public_keys=public_keys, anchor=anchor)
-    return f"Event {proof.seq} of {proof.table} is in seal {first['number']}, as it was when it was sealed."
-
-
-def _check_openings(proof: Proof) -> None:
-    """Whether the event is the one that it says, and what it says of values is what it is committed to."""
-    if proof.event.split(" ")[1:2] != [str(proof.seq)]:
+        said = Statement.read(proof.event.encode())
+        path = _nodes(proof.path)
+        seals = [_Sealed.read(text) for text in proof.seals]
+    except ValueError:
+        raise NotProven("The proof is none: its event, its path or its seals are not what they should be.") from None
+    if said.seq != proof.seq or not seals:
         raise NotProven(f"The proof is not one of event {proof.seq}.")
+    _check_openings(proof, said)
+    first = seals[0]
+    found = merkle.root_from(merkle.leaf(proof.event.encode()), proof.index, first.events, path)
+    if found is None or found.hex() != first.root:
+        raise NotProven(f"The proof does not lead from event {proof.seq} to the root of its seal.")
+    _check_chain(seals)
+    if root is not None and root.lower() == first.root and not public_keys and anchor is None:
+        return f"Event {proof.seq} is under that root, as it was when it was sealed."
+    _check_trust(proof, seals, root=root, public_keys=public_keys, anchor=anchor)
+    _check_name(proof.name, said, first)
+    return (
+        f"Event {proof.seq} of {proof.name.schema}.{proof.name.table} is in seal {first.number} of log {first.installation}, as it was"
+        " when it was sealed."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """What a seal's text says, and its head."""
+
+    installation: str
+    number: int
+    events: int
+    root: str
+    relations: str
+    previous: str
+    head: str
+
+    @classmethod
+    def read(cls, text: str) -> _Sealed:
+        """Read it.
+
+        :raises ValueError: if it is none.
+        """
+        values = values_of(text.encode())
+        if values[""] != "rowcall-seal-1":
+            raise ValueError
+        numbers = [values.get(name, "") for name in ("number", "events")]
+        if not all(number.isdecimal() and len(number) < _DIGITS for number in numbers):
+            raise ValueError
+        names = ("installation", "root", "relations", "previous")
+        installation, root, relations, previous = (values.get(name, "") for name in names)
+        head = sha256(text.encode()).hexdigest()
+        return cls(installation, int(numbers[0]), int(numbers[1]), root, relations, previous, head)
+
+
+def _nodes(path: Sequence[str]) -> list[bytes]:
+    return [bytes.fromhex(node) for node in path]
+
+
+def _check_openings(proof: Proof, said: Statement) -> None:
+    """Whether what the proof says of values is what its event is committed to."""
     for one in proof.openings:
         try:
             made = commitment(bytes.fromhex(one.salt), one.value.encode()).hex()
         except ValueError:
             raise NotProven(f"The salt of {one.path} is none.") from None
-        if f"\n{len(one.path.encode())}:{one.path} {made}" not in proof.event:
+        if said.commitments.get(one.path) != made:
             raise NotProven(f"The value of {one.path} is not the one that event {proof.seq} is committed to.")
 
 
-def _heads(proof: Proof) -> list[str]:
-    """The heads of its seals, each chained to the one before."""
-    heads: list[str] = []
-    for text in proof.seals:
-        if heads and values_of(text.encode()).get("previous") != heads[-1]:
+def _check_name(name: Name, said: Statement, first: _Sealed) -> None:
+    """Whether a table has the name that the seal knew it by."""
+    leaf = Relation(said.relation, name.schema, name.table).leaf
+    try:
+        found = merkle.root_from(leaf, name.index, name.size, _nodes(name.path))
+    except ValueError:
+        found = None
+    if found is None or found.hex() != first.relations:
+        raise NotProven(f"The event's table was not called {name.schema}.{name.table} when it was sealed.")
+
+
+def _check_chain(seals: Sequence[_Sealed]) -> None:
+    for before, current in pairwise(seals):
+        if current.previous != before.head:
             raise NotProven("The proof's seals are not chained to each other.")
-        heads.append(sha256(text.encode()).hexdigest())
-    return heads
 
 
 def _check_trust(
-    proof: Proof,
-    first: dict[str, str],
-    heads: list[str],
-    *,
-    root: str | None,
-    public_keys: Sequence[Verifier],
-    anchor: Path | None,
+    proof: Proof, seals: Sequence[_Sealed], *, root: str | None, public_keys: Sequence[Verifier], anchor: Path | None
 ) -> None:
-    if root is not None and root.lower() not in (heads[-1], first["root"]):
+    if root is not None and root.lower() not in (seals[-1].head, seals[0].root):
         raise NotProven("The proof leads to another head than the one given.")
-    if public_keys and not _is_signed(proof, heads[-1], public_keys):
+    if public_keys and not _is_signed(proof, seals[-1].head, public_keys):
         raise NotProven("The proof's last seal is not signed with a key given.")
     if anchor is not None:
-        anchored = {line.seal: line.head for line in anchor_file.read(anchor)}
-        numbers = [int(values_of(text.encode())["number"]) for text in proof.seals]
-        if all(anchored.get(number) != head for number, head in zip(numbers, heads, strict=True)):
+        anchored = anchor_file.heads(anchor)
+        if not any(anchored.get(one.number) == {one.head} for one in seals):
             raise NotProven("None of the proof's seals is one of the anchor's.")
 
 

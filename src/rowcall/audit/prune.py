@@ -17,6 +17,7 @@ from rowcall import errors, resources
 from rowcall.audit import archive
 from rowcall.audit.connection import ask
 from rowcall.audit.erasures import record_prune
+from rowcall.audit.turn import alone
 from rowcall.postgres.checks.finding import counted, word
 
 _QUERIES = resources.queries("prune")
@@ -80,6 +81,17 @@ def interrupted(connection: psycopg.Connection[Any]) -> list[Partition]:
     return [Partition(*row[:3]) for row in connection.execute(_QUERIES["planned"]).fetchall()]
 
 
+def check_finished(connection: psycopg.Connection[Any]) -> None:
+    """See that no prune was interrupted, which goes on from copies of its own.
+
+    :raises HeldBack: if one was.
+    """
+    if interrupted(connection):
+        raise errors.HeldBack(
+            "A rowcall prune was interrupted, and its copies would keep what is erased: run rowcall prune again first."
+        )
+
+
 def candidates(connection: psycopg.Connection[Any], keep: str) -> list[Partition]:
     """The partitions all of whose events are older than an interval; those of an interrupted prune, if there are some.
 
@@ -135,30 +147,39 @@ def prune(
     :raises HeldBack: if somebody still needs these events, or holds a lock for long.
     :raises DamagedArchive: if what was archived cannot be read back; nothing is dropped.
     """
-    if not _one(connection, "lock")[0]:
-        raise errors.HeldBack("Another rowcall prune is running: let it end.")
-    upper = partitions[-1].upper
-    if reasons := holds(connection, upper):
-        raise errors.HeldBack(f"The log before {upper:%Y-%m-%d} is still needed. {' '.join(reasons)}")
-    connection.execute(_WAIT)
-    try:
-        _plan(connection, partitions)
-        step("planned")
-        while True:
-            files, events = _archive(connection, partitions, directory, progress)
-            step("archived")
-            [kept] = _one(connection, "keep", partitions=[one.name for one in partitions])
-            step("kept")
-            for partition in partitions:
-                _patiently(partial(_detach, connection, partition))
-                step("detached")
-            if _patiently(partial(_finish, connection, partitions)):
-                step("finished")
-                return Pruned(partitions, events, kept, files)
-    finally:
-        if not connection.closed and not connection.broken:
-            connection.execute("reset lock_timeout")
-            connection.execute("select pg_advisory_unlock(1383036771, 105)")
+    with alone(connection, patience=0):
+        upper = partitions[-1].upper
+        if reasons := holds(connection, upper):
+            raise errors.HeldBack(f"The log before {upper:%Y-%m-%d} is still needed. {' '.join(reasons)}")
+        connection.execute(_WAIT)
+        try:
+            return _pruned(connection, partitions, directory, progress, step=step)
+        finally:
+            if not connection.closed and not connection.broken:
+                connection.execute("reset lock_timeout")
+
+
+def _pruned(
+    connection: psycopg.Connection[Any],
+    partitions: Sequence[Partition],
+    directory: Path | None,
+    progress: archive.Progress,
+    *,
+    step: Step,
+) -> Pruned:
+    _plan(connection, partitions)
+    step("planned")
+    while True:
+        files, events = _archive(connection, partitions, directory, progress)
+        step("archived")
+        [kept] = _one(connection, "keep", partitions=[one.name for one in partitions])
+        step("kept")
+        for partition in partitions:
+            _patiently(partial(_detach, connection, partition))
+            step("detached")
+        if _patiently(partial(_finish, connection, partitions)):
+            step("finished")
+            return Pruned(partitions, events, kept, files)
 
 
 def _plan(connection: psycopg.Connection[Any], partitions: Sequence[Partition]) -> None:

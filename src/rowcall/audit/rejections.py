@@ -10,7 +10,8 @@ import msgspec
 import psycopg
 
 from rowcall import errors, resources
-from rowcall.audit.keys import key_json, relations
+from rowcall.audit.filters import check_times, xid_text
+from rowcall.audit.keys import key_part, relations
 from rowcall.postgres import connection as connections
 
 _QUERIES = resources.queries("audit")
@@ -79,6 +80,7 @@ def rejections(connection: psycopg.Connection[Any], wanted: Filter) -> Generator
     :raises UsageError: for a filter that cannot be understood.
     """
     ids = relations(connection, wanted.table)
+    check_times(connection, wanted.since, wanted.until)
     parameters = {
         "relations": ids,
         "key": _key(connection, ids, wanted.key),
@@ -91,7 +93,7 @@ def rejections(connection: psycopg.Connection[Any], wanted: Filter) -> Generator
         "role": wanted.role,
         "since": wanted.since,
         "until": wanted.until,
-        "transaction": None if wanted.transaction is None else str(wanted.transaction),
+        "transaction": xid_text(wanted.transaction),
         "context": msgspec.json.encode(wanted.context).decode() if wanted.context else None,
         "limit": wanted.limit,
     }
@@ -105,4 +107,4 @@ def _key(connection: psycopg.Connection[Any], ids: list[int] | None, key: str | 
         return None
     if ids is None or len(ids) != 1:
         raise errors.UsageError("--key needs --table with one table, whose key it is.")
-    return key_json(connection, ids[0], key)
+    return key_part(connection, ids[0], key)[0]

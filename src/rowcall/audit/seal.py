@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 import psycopg
 
 from rowcall import resources
+from rowcall.audit import merkle
 
 _QUERIES = resources.queries("seals")
 
@@ -41,6 +43,8 @@ class Seal:
     erasures: int
     erasure_head: bytes
     catalog: str | None
+    relations: bytes
+    xid: int
     previous: bytes
     head: bytes
     sealed_at: int
@@ -56,6 +60,15 @@ class Seal:
     def is_restored(self) -> bool:
         """Whether its events came with a dump, and their transactions were another cluster's."""
         return self.lower == self.upper
+
+    def is_over(self, seqs: Sequence[int] | None, hashes: bytes | None) -> bool:
+        """Whether these are the places and the leaves of its tree."""
+        if seqs is None or hashes is None or not len(seqs) == self.events == len(hashes) / 32:
+            return False
+        ends = (seqs[0], seqs[-1]) if seqs else (None, None)
+        leaves = [hashes[place : place + 32] for place in range(0, len(hashes), 32)]
+        ordered = all(one < other for one, other in pairwise(seqs))
+        return ordered and ends == (self.first_seq, self.last_seq) and merkle.root(leaves) == self.root
 
     def text(self, installation: str) -> bytes:
         """The bytes that its head is the hash of."""
@@ -75,6 +88,8 @@ class Seal:
             "erasures": self.erasures,
             "erasure-head": self.erasure_head.hex(),
             "catalog": catalog,
+            "relations": self.relations.hex(),
+            "xid": self.xid,
             "sealed-at": self.sealed_at,
             "key": self.key_id,
             "previous": self.previous.hex(),

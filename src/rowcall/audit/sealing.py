@@ -108,9 +108,12 @@ class Sealer:
             if not made.seqs and news is None and _says_nothing_new(before, moment):
                 self._mark = moment.mark
                 return None
-            seal = self._write(before, moment, made, news)
-        if news is not None:
-            sealed.add(news)
+            # Read anew unless this is committed.
+            self._sealed = None
+            if news is not None:
+                sealed.add(news)
+            seal = self._write(before, moment, made, news=news, relations=sealed.root())
+        self._sealed = sealed
         self._mark, self._known, self.newest = moment.mark, seal.number, seal.number
         return seal
 
@@ -168,8 +171,9 @@ class Sealer:
             found.salts = bytes(secrets)
         return found
 
-    def _write(self, before: Seal | None, moment: Moment, made: _Slice, news: str | None) -> Seal:
+    def _write(self, before: Seal | None, moment: Moment, made: _Slice, *, news: str | None, relations: bytes) -> Seal:
         place = _place(before, moment)
+        [xid] = self._connection.execute(QUERIES["xid"]).fetchone() or (0,)
         seal = Seal(
             number=1 if before is None else before.number + 1,
             epoch=moment.epoch,
@@ -184,6 +188,8 @@ class Sealer:
             erasures=moment.erasures,
             erasure_head=moment.erasure_head or NOTHING_BEFORE,
             catalog=news,
+            relations=relations,
+            xid=xid,
             previous=NOTHING_BEFORE if before is None else before.head,
             head=b"",
             sealed_at=moment.now,

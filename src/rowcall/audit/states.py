@@ -53,7 +53,8 @@ class State:
 class States(Iterator[State]):
     """The rows that were there, in no order, streamed; an iterator that is closed when it is not read to its end.
 
-    :ivar incomplete: a sentence that says why rows may be missing, where the log does not reach back far enough.
+    :ivar incomplete: a sentence that says why rows may be missing, where the log does not reach back far enough, or that they were
+        gone with their table, or are shown with a former key as well.
     """
 
     def __init__(self, found: Generator[State], incomplete: str | None) -> None:
@@ -98,12 +99,12 @@ def _answer(conn: Any, table: Any, key: Key | None, point: Point) -> Generator[A
         relation_id = relation(connection, table)
         asked = Question.of(connection, layouts, relation_id, point)
         if key is None:
-            yield asked.incomplete(connection)
+            yield asked.dropped(connection) or asked.rekeyed(connection) or asked.incomplete(connection)
             yield from asked.states(connection)
         else:
             wanted = key_json(connection, relation_id, key)
             found = list(asked.states(connection, wanted))
-            yield None if found else asked.incomplete(connection, wanted)
+            yield asked.dropped(connection) if found else asked.incomplete(connection, wanted)
             yield from found
 
 
@@ -162,6 +163,25 @@ class Question:
             yield from ask(
                 connection, _QUERIES["states_after"], {"seqs": seqs[start : start + _SLICE], "at": self.moment["at"]}
             )
+
+    def dropped(self, connection: psycopg.Connection[Any]) -> str | None:
+        """That the table was gone by then, with its rows; None where it was not, or is there again."""
+        found = ask(connection, _QUERIES["dropped"], {"relation": self.relation, "at": self.moment["at"]})
+        name = self.layouts.at(self.relation, None).table
+        return f"{name} was dropped at {found[0][0]:%Y-%m-%d %H:%M:%S}: what is shown went with it." if found else None
+
+    def rekeyed(self, connection: psycopg.Connection[Any]) -> str | None:
+        """That rows are under two keys, as theirs was renamed or is of other columns since; None where it is not."""
+        [(since,)] = ask(
+            connection, _QUERIES["rekeyed"], {"relation": self.relation, "emptied": self.emptied, **self.moment}
+        )
+        name = self.layouts.at(self.relation, None).table
+        return (
+            f"The key of {name} has other columns, or names for them, since seq {since}: rows of before may be shown twice, with"
+            " the former key and with the present one."
+            if since is not None
+            else None
+        )
 
     def incomplete(self, connection: psycopg.Connection[Any], key: str | None = None) -> str | None:
         """Why rows may be missing in the answer, or the one with this key; None where the log reaches back far enough."""

@@ -21,12 +21,27 @@ from rowcall.audit.keys import load_layouts
 from rowcall.audit.reversals import Literals, Step, Table, statement
 from rowcall.event import Event
 from rowcall.postgres.acting import acting
+from rowcall.postgres.connection import one_line
 from rowcall.postgres.layouts import Layouts
 
 _QUERIES = resources.queries("undo")
 
 #: Where rows take each other's values of a unique column, they can do so one by one only.
 _ONE_BY_ONE = (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation)
+
+#: What constraints, an identity that is always generated, views' conditions and people's own triggers say.
+_REFUSALS = (
+    psycopg.IntegrityError,
+    psycopg.DataError,
+    psycopg.errors.GeneratedAlways,
+    psycopg.errors.RaiseException,
+    psycopg.errors.WithCheckOptionViolation,
+    psycopg.errors.TriggeredActionException,
+    psycopg.errors.TriggeredDataChangeViolation,
+)
+
+#: Places in the log are a bigint.
+_LAST_PLACE = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ def undo(
     :param events: or the places in the log of the events to take back.
     :param force: places in the log of events to undo in spite of conflicts, see :class:`Conflict`.
     :param actor: who does it; None keeps the actor of an ``acting`` block around it.
-    :param rehearse: only look for conflicts, and say which statements it would be.
+    :param rehearse: look for conflicts and say which statements it is, as found by doing it in a savepoint that is rolled back.
     :raises NotInLog: if there is nothing to undo.
     :raises UndoConflict: if something stands in the way.
     :raises UsageError: for a table that is gone or not watched any more.
@@ -78,17 +93,16 @@ def undo(
         found = _events(connection, transaction, sorted(set(events)))
         with _refusals(), acting(connection, actor=actor, **{UNDOES: target}):
             plan = _Plan.of(connection, load_layouts(connection), found, set(force))
-            if rehearse:
-                statements = [statement(plan.steps)] if plan.steps else []
-                return Undoing(found, plan.conflicts, _script(actor, target, statements), None)
-            done = plan.execute(connection)
+            with connection.transaction(force_rollback=rehearse):
+                done = plan.execute(connection)
             [(xid,)] = ask(connection, _QUERIES["own_transaction"])
-        return Undoing(found, plan.conflicts, _script(actor, target, done), xid if done else None)
+        return Undoing(found, plan.conflicts, _script(actor, target, done), xid if done and not rehearse else None)
 
 
 def _events(connection: psycopg.Connection[Any], transaction: int | None, seqs: Sequence[int]) -> list[Event]:
     layouts = load_layouts(connection)
-    rows = ask(connection, _QUERIES["events"], {"transaction": xid_text(transaction), "seqs": list(seqs)})
+    places = [seq for seq in seqs if seq <= _LAST_PLACE]
+    rows = ask(connection, _QUERIES["events"], {"transaction": xid_text(transaction), "seqs": places})
     found = [layouts.event(row) for row in rows]
     missing = sorted(set(seqs) - {event.seq for event in found})
     if missing or not found:
@@ -105,11 +119,18 @@ def _refusals() -> Iterator[None]:
     """What the database refuses, as a conflict."""
     try:
         yield
-    except psycopg.IntegrityError as error:
-        said = error.diag.message_primary or str(error)
+    except psycopg.Error as error:
+        if not _is_refusal(error):
+            raise
+        said = one_line(error)
         table = ".".join(filter(None, (error.diag.schema_name, error.diag.table_name)))
         conflict = Conflict(None, table, {}, "constraint", said, forceable=False)
         raise errors.UndoConflict(f"The database refuses it: {said}.", [conflict]) from error
+
+
+def _is_refusal(error: psycopg.Error) -> bool:
+    """Whether it is about the rows; an error that psycopg has no class for has a code of somebody's own."""
+    return isinstance(error, _REFUSALS) or type(error) is psycopg.DatabaseError
 
 
 @dataclass(slots=True)
@@ -170,11 +191,23 @@ class _Judged:
         self.conflicts: list[Conflict] = []
         befores, afters = _sides(connection, table, found)
         lives = _live(connection, table, found, afters)
-        for chain, before, after, live in zip(found, befores, afters, lives, strict=True):
+        left = _left(found)
+        for chain, before, after, there in zip(found, befores, afters, lives, strict=True):
+            live = None if chain.kind == "insert" and images.place(chain.before_key) in left else there
             self.conflicts += conflicts_of(chain, table, after, live, later)
             gone = live is None and chain.kind != "insert"
             if not gone and (step := _step(chain, table, before, after, live)):
                 self.steps.append(step)
+
+
+def _left(found: Sequence[Chain]) -> set[str]:
+    """The keys that this itself takes from the rows that have them."""
+    return {
+        images.place(chain.after_key)
+        for chain in found
+        if chain.after is not None
+        and (chain.before is None or images.place(chain.before_key) != images.place(chain.after_key))
+    }
 
 
 def _sides(

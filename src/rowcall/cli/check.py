@@ -57,7 +57,12 @@ def check(
         return
     show(differences, CHECK_COLUMNS, format)
     many = sum(found.values())
+    gone = found["extra in the log"]
+    cures = ["rowcall doctor finds disabled triggers"]
+    if many > gone:
+        cures.append(f"rowcall watch {word(table)} --baseline has the log say what is there now")
+    if gone:
+        cures.append("no baseline takes back what is only in the log: such rows went while nothing was captured")
     raise errors.Differs(
-        f"{counted(many, 'row')} of {table} {'differs' if many == 1 else 'differ'} from what the log says:"
-        f" rowcall doctor finds disabled triggers, and rowcall watch {word(table)} --baseline has the log say what is there now."
+        f"{counted(many, 'row')} of {table} {'differs' if many == 1 else 'differ'} from what the log says: {', and '.join(cures)}."
     )

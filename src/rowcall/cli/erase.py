@@ -11,6 +11,8 @@ import typer
 
 from rowcall.audit import archives
 from rowcall.audit import erase as erasing
+from rowcall.audit.extent import Request, extent
+from rowcall.audit.turn import alone
 from rowcall.cli.options import DsnOption, YesOption, confirmed, connect
 from rowcall.postgres.checks.finding import counted
 
@@ -50,12 +52,11 @@ def erase(
 
     Example: rowcall audit erase users 42 --yes
     """
-    wanted = erasing.Request(
-        table=table, key=key, columns=columns or (), context=context or (), actor=actor, forgo=forgo_proof
-    )
+    wanted = Request(table=table, key=key, columns=columns or (), context=context or (), actor=actor, forgo=forgo_proof)
     with connect(dsn) as connection, ExitStack() as stack:
+        stack.enter_context(alone(connection))
         beside = None if archive is None else stack.enter_context(archives.loaded(connection, archive))
-        found = erasing.extent(connection, wanted, beside)
+        found = extent(connection, wanted, beside)
         names = ", ".join(sorted(found.columns))
         confirmed(yes, f"Erase {names} from {counted(len(found.seqs), 'event')} of {found.table} {key}, for good?")
         result = erasing.erase(connection, wanted, beside)

@@ -41,6 +41,19 @@ def connect(dsn: str | None, *, autocommit: bool = True) -> psycopg.Connection[A
     return connection
 
 
+def is_for_a_subcommand(context: typer.Context, *options: object) -> bool:
+    """Whether a group that does something by itself was called for one of its commands, which has its own options.
+
+    :raises UsageError: if an option was given before that.
+    """
+    if context.invoked_subcommand is None:
+        return False
+    if any(option is not None for option in options):
+        command = f"{context.command_path} {context.invoked_subcommand}"
+        raise errors.UsageError(f'Options belong after the command: "{command} … --dsn DSN".')
+    return True
+
+
 def load_app(target: str) -> tuple[Rowcall, str]:
     """The app that ``MODULE:APP`` means, and its name in the database.
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from rowcall import errors
-from rowcall.cli.options import DsnOption, connect, load_app
+from rowcall.cli.options import DsnOption, connect, is_for_a_subcommand, load_app
 from rowcall.cli.output import Format, FormatOption, cell, chosen, fitted, key_values, print_table, show
 from rowcall.postgres import rules
 
@@ -29,10 +28,7 @@ def list_rules(context: typer.Context, dsn: DsnOption = None, format: FormatOpti
 
     Example: rowcall rules --format jsonl
     """
-    if context.invoked_subcommand is not None:
-        if dsn is not None or format is not None:
-            command = f"rowcall rules {context.invoked_subcommand}"
-            raise errors.UsageError(f'Options belong after the command: "{command} … --dsn DSN".')
+    if is_for_a_subcommand(context, dsn, format):
         return
     with connect(dsn) as connection:
         found = rules.rules(connection)

@@ -14,14 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from rowcall import errors
+from rowcall.audit import findings, seal, signing, verify
 from rowcall.audit import proof as proofs
-from rowcall.audit import seal, signing, verify
 from rowcall.cli.options import DsnOption, connect
 from rowcall.cli.output import Format, FormatOption, chosen, show
 from rowcall.postgres.checks.finding import counted
 
 SEAL_COLUMNS = ("number", "sealed_at", "events", "first_seq", "last_seq", "root", "head", "key")
-FINDING_COLUMNS = tuple(field.name for field in fields(verify.Finding))
+FINDING_COLUMNS = tuple(field.name for field in fields(findings.Finding))
 
 PublicKeyOption = Annotated[
     list[Path] | None,
@@ -119,7 +119,7 @@ def _bar() -> Iterator[verify.Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print(report: verify.Report) -> None:
+def _print(report: findings.Report) -> None:
     console = Console()
     for finding in report.findings:
         console.print(Text(finding.kind, "bold red"), Text(finding.finding), soft_wrap=True)
@@ -128,15 +128,17 @@ def _print(report: verify.Report) -> None:
     console.print(Text(_summary(report)), soft_wrap=True)
 
 
-def _summary(report: verify.Report) -> str:
+def _summary(report: findings.Report) -> str:
     seen = f"{counted(report.events, 'event')} in {counted(report.seals, 'seal')}"
     rest = [f"{report.erased:,} partly erased"] if report.erased else []
+    if report.forgone:
+        rest.append(f"{report.forgone:,} not proven any more")
     if report.pruned:
         archived = f", {report.archived:,} of them archived as they were" if report.archived else ""
         rest.append(f"{report.pruned:,} dropped by retention{archived}")
     seen += f" ({', '.join(rest)}, on record)" if rest else ""
     if report.findings:
-        more = "at least " if len(report.findings) == verify.MOST else ""
+        more = "at least " if len(report.findings) == findings.MOST else ""
         return f"{seen}: {more}{counted(len(report.findings), 'finding')}."
     return f"{seen}: as they were sealed."
 

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from rowcall import errors
-from rowcall.cli.options import DsnOption, YesOption, confirmed, connect
+from rowcall.cli.options import DsnOption, YesOption, confirmed, connect, is_for_a_subcommand
 from rowcall.cli.output import Format, FormatOption, chosen, fitted, print_table, show
 from rowcall.postgres import subscriptions
 from rowcall.postgres.checks.finding import counted
@@ -28,10 +28,7 @@ def list_subscriptions(context: typer.Context, dsn: DsnOption = None, format: Fo
 
     Example: rowcall subscriptions --format jsonl
     """
-    if context.invoked_subcommand is not None:
-        if dsn is not None or format is not None:
-            command = f"rowcall subscriptions {context.invoked_subcommand}"
-            raise errors.UsageError(f'Options belong after the command: "{command} … --dsn DSN".')
+    if is_for_a_subcommand(context, dsn, format):
         return
     with connect(dsn) as connection:
         found = subscriptions.subscriptions(connection)

@@ -240,7 +240,9 @@ def stream(connection: psycopg.Connection[Any], query: str, parameters: dict[str
 
 def raw_cursor(connection: Any) -> Any:
     """A cursor that gives tuples, and json values as bytes, whatever a handler that uses the connection has set it to."""
-    cursor = connection.cursor(row_factory=tuple_row)
+    # Not by the connection's own factory, which may make cursors that bind on the client.
+    kinds = psycopg.AsyncCursor if isinstance(connection, psycopg.AsyncConnection) else psycopg.Cursor
+    cursor: Any = kinds(connection, row_factory=tuple_row)
     for kind, loader in _RAW:
         cursor.adapters.register_loader(kind, loader)
     return cursor
