@@ -90,3 +90,25 @@ begin
   return null;
 end $$;
 create trigger capture after insert or update or delete on {table} for each row execute function bench_generic();
+
+-- name: log
+-- A log as Rowcall's own, but with the listener's indexes only: what those for the audit's questions cost.
+do $$
+declare
+  v_partition record;
+begin
+  if to_regclass('rowcall.bench_event') is not null then
+    return;
+  end if;
+  create table rowcall.bench_event (like rowcall.event) partition by range (at);
+  for v_partition in
+    select c.relname, pg_get_expr(c.relpartbound, c.oid) as bounds
+    from pg_inherits as i join pg_class as c on c.oid = i.inhrelid where i.inhparent = 'rowcall.event'::regclass
+  loop
+    execute format('create table rowcall.%I partition of rowcall.bench_event %s', 'bench_' || v_partition.relname,
+      v_partition.bounds);
+  end loop;
+  create index on rowcall.bench_event (seq);
+  create index on rowcall.bench_event (xid);
+  grant insert on rowcall.bench_event to rowcall_capture;
+end $$;

@@ -22,11 +22,11 @@ def test_capture_beside_its_yardsticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", memory())
     monkeypatch.setattr(capture, "_ROWS", 5000)
     turns = ["--rounds", "1", "--seconds", "1", "--no-fsync"]
-    chosen = ["--contender", "images", "--contender", "rowcall"]
+    chosen = ["--contender", "images", "--contender", "unindexed", "--contender", "rowcall"]
     work = ["--workload", "insert@1", "--workload", "bulk delete"]
     said = fine("bench", "capture", *turns, *chosen, *work, COLUMNS="80").out
     for figure in ("insert@1", "insert@1 WAL B", "bulk delete"):
-        for contender in ("images", "rowcall"):
+        for contender in ("images", "unindexed", "rowcall"):
             assert re.search(rf"^{figure} +{contender} +[\d,.]+", said, re.MULTILINE), said
 
 

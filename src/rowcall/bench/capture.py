@@ -23,7 +23,7 @@ from rowcall.watch import Watch
 _PIECES = resources.named("bench/capture.sql")
 
 #: The yardsticks and contenders, in the order they take turns.
-CONTENDERS = ("none", "noop", "images", "generic", "notify", "rowcall")
+CONTENDERS = ("none", "noop", "images", "generic", "notify", "unindexed", "rowcall")
 #: What a listener is attached to: capture as it is, and without its doorbell.
 LISTENED = ("silent", "rowcall")
 #: Single-row transactions by clients, also with a listener that drains, and statements of 100,000 rows.
@@ -34,6 +34,7 @@ WORKLOADS = (
 _LOGS = {
     "images": "bench_images_log",
     "generic": "bench_generic_log",
+    "unindexed": "rowcall.bench_event",
     "rowcall": "rowcall.event",
     "silent": "rowcall.event",
 }
@@ -49,6 +50,7 @@ app = Rowcall("bench")
 def drain(events): ...
 """
 _DOORBELL = re.compile(r"  -- The doorbell.*?  end if;\n", re.DOTALL)
+_LOG = re.compile(r"insert into rowcall\.event \(")
 
 _SINGLE = {
     "update": r"""\set id random(1, 100000)
@@ -158,24 +160,32 @@ class CaptureBench:
         self._connection.execute(sql.SQL("vacuum (freeze, analyze) {}").format(sql.Identifier(table)))
 
     def _install(self, prefix: str, contender: str, table: str) -> None:
-        if contender in LISTENED:
+        if contender in ("unindexed", *LISTENED):
             declarations.watch(self._connection, Watch.of(table), "bench")
             if contender == "silent":
-                self._silence(table)
+                self._alter(table, "capture", _DOORBELL, "")
+            elif contender == "unindexed":
+                self._divert(table)
         elif contender != "none":
             statements = _text(contender, table).as_string(self._connection)
             wanted = statements if prefix == "bench" else "create trigger" + statements.split("create trigger")[1]
             self._connection.execute(wanted)
 
-    def _silence(self, table: str) -> None:
-        """Take the doorbell out of a table's capture, to see what it costs."""
-        query = """select pg_get_functiondef(('rowcall.capture_' || id)::regproc) from rowcall.relation
+    def _divert(self, table: str) -> None:
+        """Have a table's changes written to a log that lacks the indexes which only the audit's questions need."""
+        self._connection.execute(_PIECES["log"])
+        for function in ("capture", "capture_bulk"):
+            self._alter(table, function, _LOG, "insert into rowcall.bench_event (")
+
+    def _alter(self, table: str, function: str, pattern: re.Pattern[str], replacement: str) -> None:
+        """Make one of a table's capture functions differ, to see what that costs."""
+        query = """select pg_get_functiondef(('rowcall.' || %s::text || '_' || id)::regproc) from rowcall.relation
             where table_name = %s"""
-        row = self._connection.execute(query, (table,)).fetchone()
+        row = self._connection.execute(query, (function, table)).fetchone()
         assert row is not None
-        silent, found = _DOORBELL.subn("", row[0])
-        assert found == 1
-        self._connection.execute(silent)
+        altered, found = pattern.subn(replacement, row[0])
+        assert found > 0
+        self._connection.execute(altered)
 
     def _clear(self, contender: str) -> None:
         """An empty log and no dead rows, so that turns do not pay for earlier ones."""
