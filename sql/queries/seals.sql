@@ -211,16 +211,17 @@ order by e.seq limit %(limit)s;
 
 -- name: misplaced
 -- Events in partitions of another time, where questions about their time do not look.
-select e.seq, e.tableoid::regclass::text
-from rowcall.event as e
-join (
+-- Materialized, or a partition's bounds are read anew for each of its events.
+with partition as materialized (
   select i.inhrelid, substring(b.bounds from $bound$FROM \('([^']+)'\)$bound$)::timestamptz as lower,
     substring(b.bounds from $bound$TO \('([^']+)'\)$bound$)::timestamptz as upper
   from pg_inherits as i
   join pg_class as c on c.oid = i.inhrelid
   cross join lateral (select pg_get_expr(c.relpartbound, c.oid)) as b (bounds)
   where i.inhparent = 'rowcall.event'::regclass
-) as p on p.inhrelid = e.tableoid
+)
+select e.seq, e.tableoid::regclass::text
+from rowcall.event as e join partition as p on p.inhrelid = e.tableoid
 where e.at < p.lower or e.at >= p.upper
 order by e.seq limit %(limit)s;
 
