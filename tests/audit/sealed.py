@@ -54,3 +54,11 @@ def tamper(database: Database, *statements: str) -> None:
         database.execute("set local session_replication_role = replica")
         for statement in statements:
             database.execute(statement)
+
+
+def three_seals(database: Database) -> list[int]:
+    """Three seals over five events each; the events' places."""
+    for first in (1, 6, 11):
+        write(database, first, first + 4)
+        seal(database)
+    return seqs(database)

@@ -8,7 +8,7 @@ import pytest
 from rowcall import errors
 from rowcall.audit import anchor_file, erasures, signing, verify
 from rowcall.audit import seal as seals
-from tests.audit.sealed import Database, check, seal, seqs, tamper, watched, write
+from tests.audit.sealed import Database, check, seal, seqs, tamper, three_seals, watched, write
 from tests.audit.test_tampering import COPY
 from tests.command import fine
 from tests.conftest import Connect
@@ -21,11 +21,7 @@ def database(connect: Connect, dsn: str) -> Database:
 
 @pytest.fixture
 def sealed(database: Database) -> list[int]:
-    """Three seals over five events each; the events' places."""
-    for first in (1, 6, 11):
-        write(database, first, first + 4)
-        seal(database)
-    return seqs(database)
+    return three_seals(database)
 
 
 def forged(database: Database, like: int, seq: str = "nextval('rowcall.event_seq')", xid: str = "xid") -> int:

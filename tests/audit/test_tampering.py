@@ -10,7 +10,7 @@ import pytest
 from rowcall import Rowcall
 from rowcall.audit import anchor_file, sealing, signing, verify
 from rowcall.audit import seal as seals
-from tests.audit.sealed import Database, check, seal, seqs, tamper, watched, write
+from tests.audit.sealed import Database, check, seal, seqs, tamper, three_seals, watched, write
 from tests.command import fine, refused, rowcall
 from tests.conftest import Connect
 from tests.listeners import drain
@@ -23,12 +23,9 @@ def database(connect: Connect, dsn: str) -> Database:
 
 @pytest.fixture
 def sealed(database: Database) -> list[int]:
-    """Three seals over five events each; the events' places."""
-    for first in (1, 6, 11):
-        write(database, first, first + 4)
-        seal(database)
+    places = three_seals(database)
     assert check(database) == []
-    return seqs(database)
+    return places
 
 
 @pytest.mark.parametrize(
