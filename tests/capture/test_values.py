@@ -410,6 +410,7 @@ def test_rows_of_half_a_megabyte_and_more(place: Place) -> None:
 
 
 @pytest.mark.skipif("ROWCALL_PROPERTY_EXAMPLES" not in os.environ, reason="takes long")
+@pytest.mark.timeout(300)
 def test_a_row_that_is_too_big_for_json_is_still_an_event(place: Place) -> None:
     place.table("id integer primary key, a text, b text")
     place.run(
@@ -421,5 +422,5 @@ def test_a_row_that_is_too_big_for_json_is_still_an_event(place: Place) -> None:
     ((_, key, _, old, new),) = place.stored()[1:]
     digest = place.value("select 'sha256:' || encode(sha256(convert_to(a, 'UTF8')), 'hex') from t")
     assert key == {"id": 1}
-    assert old == {"id": 1, "a": "", "b": "small"}
+    assert old == {"a": ""}
     assert new == {"id": 1, "a": None, "b": "small", "": {"omitted": {"a": digest}}}
