@@ -11,9 +11,10 @@ as $$
     || rowcall.exact_expression_v1(table_oid, options, row_name, false)
   from (
     select (ordinality - 1) / 50 as chunk,
-      string_agg(format('%L, case when pg_typeof(%s.%I) = %s then to_jsonb(%s) else to_jsonb(case when num_nulls(%2$s.%3$I) = 0 then concat(%2$s.%3$I) end) end',
-        name, row_name, name,
-        type_oid, rowcall.value_expression_v1(row_name, name, type_oid, encoding, redacted)), ', ' order by ordinality) as pairs
+      string_agg(format(
+        '%1$L, case when pg_typeof(%2$s) = %3$s then to_jsonb(%4$s) else to_jsonb(case when num_nulls(%2$s) = 0 then concat(%2$s) end) end',
+        name, format('%s.%I', row_name, name), type_oid,
+        rowcall.value_expression_v1(row_name, name, type_oid, encoding, redacted)), ', ' order by ordinality) as pairs
     from rowcall.columns_v1(table_oid, options) with ordinality
     group by 1
   ) as chunks

@@ -33,7 +33,7 @@ as $$
     where p.pronamespace = 'rowcall'::regnamespace and not p.prosecdef and p.proname = any ('{check_statement_v1,balance_v1,
       key_expression_v1,image_expression_v1,stored_expression_v1,value_expression_v1,texts_expression_v1,exact_expression_v1,columns_v1,
       means_v1,encoding_v1,redacted_v1,base_type_v1,element_type_v1,loss_v1,losses_v1,exact_value_v1,with_exact_v1,unheld_v1,texts_v1,
-      is_of_v1,has_columns_v1,whole_row_v1}'::text[])
+      whole_row_v1}'::text[])
   ) as r (kind, privilege, place)
   where r.kind in ('reader', rights_v1.kind)
     and coalesce(to_regclass(substring(r.place from '^table (.*)'))::oid, to_regprocedure(substring(r.place from '^function (.*)'))::oid)
