@@ -66,9 +66,9 @@ class Records:
 
     def stand_ins(self) -> list[str]:
         """What the newest prune says of stand-ins."""
-        newest = next((record for record in reversed(self._records) if record.kind == "prune"), None)
-        return list(newest.paths) if newest is not None else []
+        prunes = list(self.prunes())
+        return list(prunes[-1].paths) if prunes else []
 
     def all_stand_ins(self) -> set[str]:
         """What any prune says of stand-ins."""
-        return {path for record in self._records if record.kind == "prune" for path in record.paths}
+        return {path for record in self.prunes() for path in record.paths}
