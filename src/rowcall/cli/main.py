@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Annotated, Any
 
 import psycopg
@@ -104,7 +105,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     debug = "--debug" in arguments or bool(os.environ.get("ROWCALL_DEBUG"))
     try:
-        code = app([word for word in arguments if word != "--debug"], prog_name="rowcall", standalone_mode=False)
+        words = [word for word in arguments if word != "--debug"]
+        code = _command()(words, prog_name="rowcall", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
         return _leave_quietly()
@@ -115,6 +117,12 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence, not a traceback
         return _tell(error, debug)
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _command() -> Any:
+    """What Typer makes of the functions; it takes longer over that than most commands take."""
+    return typer.main.get_command(app)
 
 
 def _leave_quietly() -> int:
