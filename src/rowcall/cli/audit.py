@@ -14,6 +14,7 @@ from rich.console import Console
 from rowcall import errors
 from rowcall.audit import Filter, history
 from rowcall.audit.prune import begins_at
+from rowcall.cli.commands import importing
 from rowcall.cli.history import show_events, show_history
 from rowcall.cli.options import DsnOption, connect
 from rowcall.cli.output import TERMINAL_LIMIT, Format, FormatOption, chosen, show
@@ -21,7 +22,27 @@ from rowcall.event import OPERATIONS, Event
 
 _T = TypeVar("_T")
 
-commands = typer.Typer(help="Ask the log what happened.", no_args_is_help=True)
+commands = typer.Typer(
+    help="Ask the log what happened.",
+    cls=importing(
+        {
+            "check": "check",
+            "seals": "seals",
+            "verify": "seals",
+            "prove": "seals",
+            "check-proof": "seals",
+            "keygen": "seals",
+            "erase": "erase",
+            "transaction": "transaction",
+            "as-of": "as_of",
+            "diff": "diff",
+            "blame": "blame",
+            "undo": "undo",
+            "rejections": "rejections",
+        }
+    ),
+    no_args_is_help=True,
+)
 
 EVENT_COLUMNS = ("seq", "xid", "at", "table", "operation", "key", "old", "new", "changed", "actor", "context")
 
@@ -36,6 +57,11 @@ ContextOption = Annotated[
     list[str] | None, typer.Option("--context", metavar="KEY=VALUE", help="What the context says; repeatable.")
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the newest so many.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="audit")
 
 
 @commands.command()

@@ -32,6 +32,11 @@ _SETTINGS = {
 }
 
 
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="bench")
+
+
 @commands.callback()
 def options() -> None:
     """Measurements on an embedded PostgreSQL."""

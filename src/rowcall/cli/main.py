@@ -15,31 +15,7 @@ import typer
 
 import rowcall
 from rowcall import errors
-from rowcall.cli import (
-    as_of,
-    audit,
-    bench,
-    blame,
-    check,
-    demo,
-    diff,
-    doctor,
-    erase,
-    grants,
-    listen,
-    migrate,
-    parked,
-    prune,
-    rejections,
-    replay,
-    rules,
-    seals,
-    status,
-    subscriptions,
-    transaction,
-    undo,
-    watches,
-)
+from rowcall.cli import commands
 from rowcall.postgres.connection import told_by_server
 
 #: As a shell says it of a program that Ctrl-C ended.
@@ -48,9 +24,32 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="rowcall",
     help="PostgreSQL tables as event sources: validate, react to and audit every row change in Python.",
+    cls=commands.importing(
+        {
+            "migrate": "migrate",
+            "watch": "watches",
+            "unwatch": "watches",
+            "watches": "watches",
+            "sync": "watches",
+            "listen": "listen",
+            "status": "status",
+            "parked": "parked",
+            "retry": "parked",
+            "skip": "parked",
+            "replay": "replay",
+            "prune": "prune",
+            "doctor": "doctor",
+            "grant": "grants",
+            "demo": "demo",
+            "subscriptions": "subscriptions",
+            "rules": "rules",
+            "audit": "audit",
+            "bench": "bench",
+        }
+    ),
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=commands.MARKUP,
     pretty_exceptions_enable=False,
 )
 
@@ -69,28 +68,6 @@ def options(
     ] = False,
 ) -> None:
     """Options before the command."""
-
-
-migrate.register(app)
-watches.register(app)
-listen.register(app)
-status.register(app)
-parked.register(app)
-replay.register(app)
-prune.register(app)
-app.add_typer(subscriptions.commands, name="subscriptions")
-doctor.register(app)
-grants.register(app)
-check.register(audit.commands)
-seals.register(audit.commands)
-erase.register(audit.commands)
-app.add_typer(rules.commands, name="rules")
-for question in (transaction, as_of, diff, blame, undo):
-    question.register(audit.commands)
-app.add_typer(audit.commands, name="audit")
-rejections.register(audit.commands)
-app.add_typer(bench.commands, name="bench")
-demo.register(app)
 
 
 def main() -> None:

@@ -22,6 +22,11 @@ VERDICT_COLUMNS = tuple(field.name for field in fields(rules.Verdict))
 commands = typer.Typer(help="List rules; look for rows that break them.", invoke_without_command=True)
 
 
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="rules")
+
+
 @commands.callback()
 def list_rules(context: typer.Context, dsn: DsnOption = None, format: FormatOption = None) -> None:
     """List rules, by whose declaration, and whether their tables' validation is in place; look for rows that break them.

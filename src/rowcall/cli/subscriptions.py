@@ -22,6 +22,11 @@ commands = typer.Typer(help="List who reads the log; drop and rename subscriptio
 NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
 
 
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="subscriptions")
+
+
 @commands.callback()
 def list_subscriptions(context: typer.Context, dsn: DsnOption = None, format: FormatOption = None) -> None:
     """List who reads the log, and how far behind; drop and rename subscriptions.
