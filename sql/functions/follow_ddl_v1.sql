@@ -85,10 +85,9 @@ begin
         when 'pg_class'::regclass then d.objid end as oid, d.classid, d.objid
       from pg_event_trigger_ddl_commands() as d
       -- Not our own: this is how the triggers that a refresh makes do not ask for another. No setting says so, which anybody
-      -- could set to keep code that does not fit.
-      where not (d.command_tag = 'CREATE TRIGGER' and exists (
-        select from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
-        where t.oid = d.objid and p.pronamespace = 'rowcall'::regnamespace))
+      -- could set to keep code that does not fit. For the one trigger: with EXISTS the planner looks for all that there are first.
+      where d.command_tag <> 'CREATE TRIGGER' or 'rowcall'::regnamespace is distinct from (
+        select p.pronamespace from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid where t.oid = d.objid)
       union all
       -- Typed tables have the columns of their type.
       select c.oid, 'pg_class'::regclass, c.oid

@@ -121,3 +121,21 @@ def test_bulk_capture_costs_no_transaction_id_a_statement(conn: psycopg.Connecti
     assert row is not None
     after = conn.execute("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
     assert after == (row[0] + 1,)
+
+
+def test_what_it_reads_of_the_catalog_does_not_multiply(conn: psycopg.Connection[Any]) -> None:
+    for number in range(10):
+        conn.execute(f"create table t{number} (id int primary key)")
+        watch(conn, f"t{number}")
+    query = """
+        select seq_tup_read + coalesce(idx_tup_fetch, 0), (select count(*) from pg_trigger)
+        from pg_stat_xact_sys_tables where relname = 'pg_trigger'
+    """
+    with conn.transaction():
+        [(before, _)] = conn.execute(query).fetchall()
+        conn.execute(
+            "create trigger mine before update on t1 for each row execute function suppress_redundant_updates_trigger()"
+        )
+        [(after, existing)] = conn.execute(query).fetchall()
+    # Each trigger a few times, not once for each function.
+    assert after - before < 30 * existing
