@@ -26,6 +26,7 @@ $$;
 
 -- The columns of a table that capture takes, in table order, with the place of each in the key.
 -- The key is the primary key, else the index of REPLICA IDENTITY, else none (key_position null everywhere).
+-- A list that is not there means none, for which nothing is called: this runs some thirty times a watch.
 -- Called by: the generator, watch, layout.
 create function rowcall.columns_v1(table_oid oid, options jsonb)
 returns table (name text, type_oid oid, type text, encoding text, redacted boolean, key_position integer, erasable boolean)
@@ -41,12 +42,12 @@ as $$
     limit 1
   )
   select a.attname::text, a.atttypid, format_type(a.atttypid, a.atttypmod), rowcall.encoding_v1(a.atttypid),
-    rowcall.means_v1(table_oid, options, 'redact', a.attname::text, a.attnum),
+    options ? 'redact' and rowcall.means_v1(table_oid, options, 'redact', a.attname::text, a.attnum),
     (select array_position(k.attnums, a.attnum) from key_index as k),
-    rowcall.means_v1(table_oid, options, 'erasable', a.attname::text, a.attnum)
+    options ? 'erasable' and rowcall.means_v1(table_oid, options, 'erasable', a.attname::text, a.attnum)
   from pg_attribute as a
   where a.attrelid = table_oid and a.attnum > 0 and not a.attisdropped
-    and not rowcall.means_v1(table_oid, options, 'exclude', a.attname::text, a.attnum)
+    and not (options ? 'exclude' and rowcall.means_v1(table_oid, options, 'exclude', a.attname::text, a.attnum))
     and a.attgenerated <> 'v'
   order by a.attnum
 $$;
