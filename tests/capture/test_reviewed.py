@@ -1,0 +1,119 @@
+"""Writes that capture once failed, events that it lost or put in the wrong order, and values it noted as they were not."""
+
+import os
+
+import psycopg
+import pytest
+
+from tests.capture.conftest import Place
+
+# The deepest value that can be made, found by halves.
+_DEEPEST = """
+do $$ declare least integer := 100; most integer := 6000; middle integer;
+begin
+  while most - least > 1 loop
+    middle := (least + most) / 2;
+    begin insert into deep values (middle, nest(middle)); least := middle; exception when statement_too_complex then most := middle; end;
+  end loop;
+end $$
+"""
+
+
+def test_a_value_as_deep_as_it_can_be_made(place: Place) -> None:
+    """To be read as JSON it takes more of the stack than to be put together, and in a trigger there is less of it."""
+    place.run(
+        "set max_stack_depth = '300kB'",
+        "create table deep (id integer primary key, j jsonb)",
+        "create function nest(depth integer) returns jsonb language plpgsql as $$ declare nested jsonb := '1';"
+        " begin for i in 1..depth loop nested := jsonb_build_array(nested); end loop; return nested; end $$",
+        _DEEPEST,
+    )
+    place.table("id integer primary key, j jsonb")
+    place.run(
+        "insert into t select * from deep order by id desc limit 3",
+        "insert into t select * from deep order by id limit 1",
+        "update t set j = '1'",
+        "update t set j = (select j from deep order by id desc limit 1)",
+        "delete from t",
+    )
+    assert [event.operation for event in place.events()] == ["insert"] * 4 + ["update"] * 8 + ["delete"] * 4
+
+
+_LONG = "array_fill(1e131071::numeric, array[8300])"
+
+
+_slow = pytest.mark.skipif("ROWCALL_PROPERTY_EXAMPLES" not in os.environ, reason="takes long")
+
+
+@_slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("partitioned", [False, True])
+@pytest.mark.parametrize(("kind", "value"), [("numeric[]", _LONG), ("jsonb", f"to_jsonb({_LONG})")])
+def test_a_small_value_whose_text_is_longer_than_a_gigabyte(
+    place: Place, kind: str, value: str, partitioned: bool
+) -> None:
+    definition = f"id integer primary key, x {kind}, v text"
+    if partitioned:
+        place.run(f"create table t ({definition}) partition by range (id)", "create table leaf partition of t default")
+        place.watch("t")
+    else:
+        place.table(definition)
+    place.run("insert into t values (1, null, 'a')", f"update t set x = {value}", "delete from t")
+    image = {"id": 1, "x": None, "v": "a", "": {"omitted": {"x": "too long"}}}
+    assert [(operation, old, new) for operation, _, _, old, new in place.stored()[1:]] == [
+        ("update", {"x": None}, image),
+        ("delete", image, None),
+    ]
+
+
+@_slow
+@pytest.mark.timeout(300)
+def test_two_images_that_are_too_big_for_one_event(place: Place) -> None:
+    """Either fits in a gigabyte, the most that a row of the log can have, but not both of them."""
+    place.table("id integer primary key, a text, v text")
+    place.run(
+        "insert into t values (1, '', 'v')",
+        # As JSON each of these is six characters.
+        "update t set a = repeat(chr(1), 100000000)",
+        "update t set a = repeat(chr(2), 100000000)",
+    )
+    digests = place.rows(
+        "select 'sha256:' || encode(sha256(convert_to(repeat(chr(c), 100000000), 'UTF8')), 'hex') from (values (1), (2)) as v (c)"
+    )
+    (one,), (two,) = digests
+    _, _, (_, key, _, old, new) = place.stored()
+    assert key == {"id": 1}
+    assert old == {"a": None, "": {"omitted": {"a": one}}}
+    assert new == {"id": 1, "a": None, "v": "v", "": {"omitted": {"a": two}}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differing"),
+    [
+        ('{"a": null, "": {"omitted": {"a": "1"}}}', '{"a": null, "": {"omitted": {"a": "2"}}}', '{"a": null, "": {"omitted": {"a": "1"}}}'),
+        ('{"a": null, "": {"omitted": {"a": "1"}}}', '{"a": null, "": {"omitted": {"a": "1"}}}', "{}"),
+        ('{"a": null}', '{"a": null, "": {"omitted": {"a": "2"}}}', '{"a": null}'),
+        ('{"a": null, "": {"omitted": {"a": "too long"}}}', '{"a": null, "": {"omitted": {"a": "too long"}}}',
+         '{"a": null, "": {"omitted": {"a": "too long"}}}'),
+        ('{"a": 1, "b": 0, "": {"exact": {"b": "-0"}}}', '{"a": 1, "b": 0}', '{"b": 0, "": {"exact": {"b": "-0"}}}'),
+    ],
+)  # fmt: skip
+def test_what_there_is_no_room_for_differs_by_its_hash(place: Place, old: str, new: str, differing: str) -> None:
+    """Or an update from one such value to another would be no event."""
+    assert place.value("select rowcall.differing_v1(%s, %s) = %s", old, new, differing)
+
+
+@pytest.mark.parametrize(
+    ("columns", "sound"),
+    [
+        ("id integer primary key, n numeric, v text, at timestamptz, j json, tags text[], r int4range", True),
+        ("id integer primary key, j jsonb", False),
+        ("id integer primary key, n numeric[]", False),
+        ("id integer primary key, r numrange[]", False),
+        ("id integer primary key, r nummultirange", False),
+        ("id integer primary key, q tsquery", False),
+    ],
+)
+def test_which_types_need_no_block_that_catches_errors(place: Place, columns: str, sound: bool) -> None:
+    place.run(f"create table t ({columns})")
+    assert place.value("select rowcall.is_sound_v1('t'::regclass, '{}')") is sound
