@@ -117,3 +117,43 @@ def test_what_there_is_no_room_for_differs_by_its_hash(place: Place, old: str, n
 def test_which_types_need_no_block_that_catches_errors(place: Place, columns: str, sound: bool) -> None:
     place.run(f"create table t ({columns})")
     assert place.value("select rowcall.is_sound_v1('t'::regclass, '{}')") is sound
+
+
+def test_dates_do_not_depend_on_the_sessions_settings(place: Place) -> None:
+    """Where they are noted as text, or hashed."""
+    place.run("create domain days as date[]")
+    place.table("id integer primary key, ds date[], dr date, tr timestamp, lists days[]", redact=["dr", "tr"])
+    for id_, style in enumerate(("ISO, MDY", "SQL, DMY", "German")):
+        # Written in a form that every setting reads the same.
+        place.run(
+            f"set datestyle = '{style}'",
+            f"insert into t values ({id_}, '[0:0]={{2024-02-01}}', '2024-02-01', '2024-02-01 10:00', array['{{2024-02-01}}']::days[])",
+            f"update t set ds = null, dr = null, lists = null where id = {id_}",
+        )
+    inserts = [event.new or {} for event in place.events() if event.operation == "insert"]
+    assert len({str(new | {"id": None}) for new in inserts}) == 1
+    olds = place.rows("select old::text from rowcall.event where operation = 'update' and relation ="
+                      " (select id from rowcall.relation where oid = 't'::regclass)")  # fmt: skip
+    assert len(set(olds)) == 1
+
+
+def test_nor_do_columns_that_code_was_not_generated_for(place: Place) -> None:
+    place.table("id integer primary key", truncate="rows", notify=True)
+    place.run("alter event trigger rowcall_follow_ddl disable")
+    try:
+        place.run("alter table t add f float8, add i interval, add b bytea, add ds date[]")
+    finally:
+        place.run("alter event trigger rowcall_follow_ddl enable always")
+    place.run(
+        "set extra_float_digits = -15",
+        "set intervalstyle = sql_standard",
+        "set bytea_output = escape",
+        "set datestyle = 'SQL, DMY'",
+        "insert into t values (1, 0.1::float8 + 0.2::float8, interval '-1 day' + interval '2 hours', '\\x00ff', '[0:0]={2024-02-01}')",
+        "truncate t",
+    )
+    (_, _, inserted), (_, deleted, _) = place.log()
+    assert inserted == deleted
+    assert str(inserted["f"]) == "0.30000000000000004"
+    assert (inserted["i"], inserted["b"]) == ("-1 days +02:00:00", "\\x00ff")
+    assert place.stored()[0][-1][""] == {"exact": {"ds": "[0:0]={2024-02-01}"}}
