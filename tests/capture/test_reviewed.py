@@ -157,3 +157,39 @@ def test_nor_do_columns_that_code_was_not_generated_for(place: Place) -> None:
     assert str(inserted["f"]) == "0.30000000000000004"
     assert (inserted["i"], inserted["b"]) == ("-1 days +02:00:00", "\\x00ff")
     assert place.stored()[0][-1][""] == {"exact": {"ds": "[0:0]={2024-02-01}"}}
+
+
+_DROPS = {
+    "type": ("create type mood as enum ('a', 'b')", "m mood", "drop type mood cascade"),
+    "domain": ("create domain mood as text", "m mood", "drop domain mood cascade"),
+    "schema": ("create schema {0}_moods; create type {0}_moods.mood as enum ('a', 'b')", "m {0}_moods.mood", "drop schema {0}_moods cascade"),
+    "attribute": ("create type rows as (id integer, v text, m text)", None, "alter type rows drop attribute m cascade"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("drop", _DROPS)
+def test_what_a_cascade_takes_of_ours_is_made_anew(place: Place, drop: str) -> None:
+    """The trigger of a watch with "columns" depends on each of them, and goes with it."""
+    before, column, after = _DROPS[drop]
+    place.run(before.format(place.schema))
+    if column is None:
+        place.run("create table t of rows (primary key (id))")
+    else:
+        place.run(f"create table t (id integer primary key, v text, {column.format(place.schema)})")
+    place.watch("t", columns=["v", "m"])
+    place.run("insert into t values (1, 'a', 'a')", after.format(place.schema), "update t set v = 'b'", "delete from t")
+    assert place.log() == [
+        ("insert", None, {"id": 1, "v": "a", "m": "a"}),
+        ("update", {"id": 1, "v": "a"}, {"id": 1, "v": "b"}),
+        ("delete", {"id": 1, "v": "b"}, None),
+    ]
+    assert place.value("select rowcall.capture_is_current_v1(id) from rowcall.relation where oid = 't'::regclass")
+
+
+def test_a_function_that_a_condition_calls_is_not_dropped_unnoticed(place: Place) -> None:
+    place.run("create function wanted(integer) returns boolean immutable language sql as 'select true'")
+    place.table("id integer primary key", when=f'"{place.schema}".wanted(new.id)')
+    notices: list[str] = []
+    place.connection.add_notice_handler(lambda notice: notices.append(str(notice.message_primary)))
+    place.run("drop function wanted cascade")
+    assert any("the capture of t was not generated anew" in notice for notice in notices)
