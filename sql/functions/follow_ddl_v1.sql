@@ -112,6 +112,9 @@ begin
       -- A parent's transition tables hold the rows of its children, so it changes its way of capturing when it gets one.
       select oid from touched
       union
+      -- So does a table that another one with triggers has a foreign key onto, see capture_mode_v1.
+      select k.confrelid from touched join pg_constraint as k on k.contype = 'f' and k.conrelid = touched.oid
+      union
       select i.inhparent from above join pg_inherits as i on i.inhrelid = above.oid
     ), below as (
       -- Columns of a parent are its children's, and a table that becomes a partition is not what statements name any more.

@@ -193,3 +193,22 @@ def test_a_function_that_a_condition_calls_is_not_dropped_unnoticed(place: Place
     place.connection.add_notice_handler(lambda notice: notices.append(str(notice.message_primary)))
     place.run("drop function wanted cascade")
     assert any("the capture of t was not generated anew" in notice for notice in notices)
+
+
+@pytest.mark.parametrize("trigger", ["before", "after"])
+def test_rows_that_one_statement_inserts_and_its_other_triggers_change(place: Place, trigger: str) -> None:
+    made = "create trigger add_up after insert on items for each row execute function add_up()"
+    place.run(
+        "create table orders (id integer primary key, total integer not null default 0)",
+        "create table items (id integer primary key, of integer references orders, price integer)",
+        "create function add_up() returns trigger language plpgsql as $$"
+        " begin update orders set total = total + new.price where id = new.of; return null; end $$",
+        *([made] if trigger == "before" else []),
+    )
+    place.watch("orders")
+    place.run(
+        *([made] if trigger == "after" else []),
+        "with o as (insert into orders values (1), (2) returning id) insert into items select id, id, 10 from o",
+    )
+    assert [event.operation for event in place.events("orders")] == ["insert", "update"] * 2
+    place.assert_replayed("orders")
