@@ -212,3 +212,15 @@ def test_rows_that_one_statement_inserts_and_its_other_triggers_change(place: Pl
     )
     assert [event.operation for event in place.events("orders")] == ["insert", "update"] * 2
     place.assert_replayed("orders")
+
+
+@pytest.mark.parametrize("option", ["exclude", "redact"])
+def test_no_value_is_committed_in_the_clear_once_it_is_declared_secret(place: Place, option: str) -> None:
+    place.table("id integer primary key, ssn text")
+    with psycopg.connect(place.dsn, options=f"-c search_path={place.schema}") as writer:
+        writer.execute("insert into t values (1, 'secret')")
+        place.run("set lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            place.watch("t", **{option: ["ssn"]})
+    place.watch("t", **{option: ["ssn"]})
+    place.watch("t", **{option: ["ssn"]})
