@@ -5,8 +5,8 @@
 --   else at each call, see misfit_v1;
 --   falls back to generic code where it does not fit, and where a value cannot be made an image, instead of failing the write:
 --   images are computed in a block of its own that only reads, so that an error costs no transaction id, but for tables
---   in which none can happen, see is_sound_v1, since a block costs 2.9 µs a transaction. These leave rows of more than half a megabyte
---   to the generic code: no value of such a row, however well compressed, comes near a gigabyte as JSON;
+--   in which none can happen, see is_sound_v1, since a block costs 2.9 µs a transaction. These leave big rows to the generic
+--   code, see sound_size_v1: a gigabyte is the most that PostgreSQL holds in one value, and in one event;
 --   writes nothing for an update that left every captured column as it was.
 -- What a single-row transaction pays most for is making expressions ready, anew in each transaction: so few and small ones,
 -- and no call that can be spared. src/rowcall/bench/README.md has the cost of each part and what was tried.
@@ -30,6 +30,7 @@ declare
   v_planned boolean;
   v_sound boolean;
   v_misfit text;
+  v_room text := '';
   v_images text;
   v_generic text;
 begin
@@ -75,6 +76,18 @@ $moves$, relation_id);
   end if;
 
   v_misfit := E'      if %s then\n        raise exception ''made for other columns'';\n      end if;\n';
+  if not v_sound then
+    -- In the block, so that an event that is too big, or too deep to be read, is found out where it can be made otherwise.
+    v_room := case v_class.relkind when 'p' then $room$      if greatest(pg_column_size(v_old), pg_column_size(v_new)) > 30000 then
+        if coalesce(octet_length(v_old::json::text), 0) + coalesce(octet_length(v_new::json::text), 0) > 500000000 then
+          raise exception 'too big for an event';
+        end if;
+      end if;
+$room$ else $room$      if coalesce(octet_length(v_old::text), 0) + coalesce(octet_length(v_new::text), 0) > 500000000 then
+        raise exception 'too big for an event';
+      end if;
+$room$ end;
+  end if;
   v_images := format($images$    if tg_op = 'UPDATE' then
 %1$s%2$s      if v_text = '' then
         return null;
@@ -92,7 +105,7 @@ $moves$, relation_id);
       v_key := %6$s;
       v_operation := 'delete'::rowcall.operation;
     end if;
-$images$,
+%10$s$images$,
     case when v_planned then '' else format(v_misfit, rowcall.misfit_v1(v_relation.oid, 'new')) end,
     v_differences,
     case when v_lossy
@@ -102,7 +115,8 @@ $images$,
     v_old_key,
     v_new_key,
     case when v_planned then '' else format(v_misfit, rowcall.misfit_v1(v_relation.oid, 'old')) end,
-    v_old);
+    v_old,
+    v_room);
   v_generic := format($generic$    declare
       v_image_old jsonb;
       v_image_new jsonb;
@@ -168,7 +182,8 @@ end $body$,
       case v_class.relkind when 'p' then 'jsonb' else 'json' end,
       case when v_planned then format(E'  if %s then\n    v_fits := %s%s;\n  end if;\n',
         rowcall.planned_columns_v1(v_relation.oid), rowcall.planned_types_v1(v_relation.oid, 'new'),
-        case when v_sound then E'\n      and greatest(pg_column_size(old.*), pg_column_size(new.*)) < 500000' else '' end) else '' end,
+        case when v_sound then E'\n      and greatest(pg_column_size(old.*), pg_column_size(new.*)) < '
+          || rowcall.sound_size_v1(v_relation.oid, v_options) else '' end) else '' end,
       case when v_sound then E'  if v_fits then\n' || v_images || E'  else\n' || v_generic || E'  end if;\n'
         else E'  begin\n'
           || case when v_planned then E'    if not v_fits then\n      raise exception ''made for other columns'';\n    end if;\n' else '' end

@@ -72,6 +72,18 @@ exception when others then
       hint = 'Nothing was altered. Try again; if it fails again, run "rowcall unwatch" first and "rowcall sync" afterwards.';
 end $$;
 
+create function rowcall.follow_v1(relation_id integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform rowcall.refresh_v1(relation_id);
+exception when others then
+  perform rowcall.fit_functions_v1(relation_id);
+  raise warning 'rowcall: the capture of % was not generated anew: %', (select table_name from rowcall.relation
+    where id = relation_id), sqlerrm using hint = 'Run "rowcall sync"; until then it goes on with the triggers it has.';
+end $$;
+
 create function rowcall.follow_ddl_v1() returns event_trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -91,11 +103,16 @@ begin
       union all
       -- Typed tables have the columns of their type.
       select c.oid, 'pg_class'::regclass, c.oid
-      from pg_event_trigger_ddl_commands() as d join pg_class as c on c.reloftype = d.objid
-      where d.classid = 'pg_type'::regclass
+      from pg_event_trigger_ddl_commands() as d
+      join pg_class as composite on composite.oid = d.objid and composite.relkind = 'c'
+      join pg_class as c on c.reloftype = composite.reltype
+      where d.classid = 'pg_class'::regclass
     ), above as (
       -- A parent's transition tables hold the rows of its children, so it changes its way of capturing when it gets one.
       select oid from touched
+      union
+      -- So does a table that another one with triggers has a foreign key onto, see capture_mode_v1.
+      select k.confrelid from touched join pg_constraint as k on k.contype = 'f' and k.conrelid = touched.oid
       union
       select i.inhparent from above join pg_inherits as i on i.inhrelid = above.oid
     ), below as (
@@ -110,26 +127,35 @@ begin
     where r.dropped_at is null and (r.oid in (select oid from above union all select oid from below)
       or exists (select from touched as t where t.classid = 'pg_namespace'::regclass and t.objid = c.relnamespace))
   loop
-    begin
-      perform rowcall.refresh_v1(v_relation);
-    exception when others then
-      perform rowcall.fit_functions_v1(v_relation);
-      raise warning 'rowcall: the capture of % was not generated anew: %', (select table_name from rowcall.relation
-        where id = v_relation), sqlerrm using hint = 'Run "rowcall sync"; until then it goes on with the triggers it has.';
-    end;
+    perform rowcall.follow_v1(v_relation);
   end loop;
 end $$;
 
+-- What is dropped by CASCADE takes with it the columns of its type, and triggers whose WHEN speaks of it: those of a watch with
+-- "columns" or "when" are ours.
 create function rowcall.follow_drop_v1() returns event_trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_relation integer;
 begin
-  update rowcall.relation as r set dropped_at = clock_timestamp()
-  from pg_event_trigger_dropped_objects() as d
-  where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.objsubid = 0 and r.dropped_at is null;
-exception when others then
-  raise warning 'rowcall: a dropped table was not noted: %', sqlerrm;
+  begin
+    update rowcall.relation as r set dropped_at = clock_timestamp()
+    from pg_event_trigger_dropped_objects() as d
+    where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.objsubid = 0 and r.dropped_at is null;
+  exception when others then
+    raise warning 'rowcall: a dropped table was not noted: %', sqlerrm;
+  end;
+  for v_relation in
+    select distinct r.id
+    from pg_event_trigger_dropped_objects() as d
+    join rowcall.relation as r on r.dropped_at is null and (d.classid = 'pg_class'::regclass and d.objsubid <> 0 and d.objid = r.oid
+      or d.classid = 'pg_trigger'::regclass and d.address_names[1] = r.schema_name and d.address_names[2] = r.table_name)
+    join pg_class as c on c.oid = r.oid
+  loop
+    perform rowcall.follow_v1(v_relation);
+  end loop;
 end $$;
 
 -- ALTER TABLE … DETACH leaves statement triggers behind on what is no partition any more.
@@ -142,7 +168,8 @@ begin
         'ALTER SCHEMA', 'CREATE SCHEMA', 'ALTER INDEX', 'ALTER TYPE', 'CREATE EXTENSION', 'ALTER EXTENSION')
       execute function rowcall.follow_ddl_v1();
     create event trigger rowcall_follow_drop on sql_drop
-      when tag in ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
+      when tag in ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP TYPE', 'DROP DOMAIN', 'DROP EXTENSION', 'DROP FUNCTION',
+        'DROP ROUTINE', 'DROP OPERATOR', 'DROP CAST', 'DROP COLLATION', 'DROP LANGUAGE')
       execute function rowcall.follow_drop_v1();
     -- Also while session_replication_role is replica: the code that they keep true checks nothing itself.
     alter event trigger rowcall_follow_ddl enable always;

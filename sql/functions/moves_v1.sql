@@ -42,14 +42,18 @@ begin
 end $$;
 
 -- The part of an image that another one says differently, as an update would have stored it. By text, because 1.0 and 1.00 are
--- equal in jsonb; and by the text that an image holds of what JSON does not, see loss_v1.
+-- equal in jsonb; by the text that an image holds of what JSON does not, see loss_v1; and by the hash of what there is no room
+-- for. Values that are too long even for that may be equal or not.
 create function rowcall.differing_v1(old jsonb, new jsonb) returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(jsonb_object_agg(key, value), '{}') || case when count(exact) = 0 then '{}' else
-    jsonb_build_object('', jsonb_build_object('exact', jsonb_object_agg(key, exact) filter (where exact is not null))) end
+  select coalesce(jsonb_object_agg(key, value), '{}')
+    || case when count(exact) + count(omitted) = 0 then '{}' else jsonb_build_object('', jsonb_strip_nulls(jsonb_build_object(
+      'exact', jsonb_object_agg(key, exact) filter (where exact is not null),
+      'omitted', jsonb_object_agg(key, omitted) filter (where omitted is not null)))) end
   from jsonb_each(old - '')
-  cross join lateral (select old #> array['', 'exact', key], new #> array['', 'exact', key]) as texts (exact, exact_new)
-  where (value::text, exact) is distinct from ((new -> key)::text, exact_new)
+  cross join lateral (select old #> array['', 'exact', key], new #> array['', 'exact', key],
+    old #> array['', 'omitted', key], new #> array['', 'omitted', key]) as notes (exact, exact_new, omitted, omitted_new)
+  where (value::text, exact, omitted) is distinct from ((new -> key)::text, exact_new, omitted_new) or omitted = '"too long"'
 $$;

@@ -3,6 +3,15 @@
 -- of the cluster uses them. A login of the gate's that somebody else had made stays.
 -- Ran by: migration rowcall_0001, downwards.
 drop server if exists rowcall_gate cascade;
+-- Before all else, as they would make anew what goes.
+do $$
+declare
+  v_name name;
+begin
+  for v_name in select evtname from pg_catalog.pg_event_trigger where evtname in ('rowcall_follow_ddl', 'rowcall_follow_drop') loop
+    execute format('drop event trigger %I', v_name);
+  end loop;
+end $$;
 do $$
 declare
   v_object record;

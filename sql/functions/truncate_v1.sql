@@ -30,7 +30,7 @@ language plpgsql security definer
 %s set row_security = off
 as %L$header$,
     relation_id,
-    rowcall.settings_clause_v1(v_relation.oid, v_options),
+    rowcall.settings_clause_v1(v_relation.oid, v_options, every => true),
     format($body$
 declare
   v_setting constant text := %1$L;

@@ -23,8 +23,11 @@ begin
       and rowcall.capture_is_enabled_v1(v_relation) then
     return 'unchanged';
   end if;
-  if v_watch.options -> 'erasable' is distinct from v_options -> 'erasable' then
-    -- So that no event of the new layout is committed, and sealed, before the layout is.
+  if v_watch.options -> 'erasable' is distinct from v_options -> 'erasable' or v_watch.relation is not null
+      and (v_watch.options -> 'exclude', v_watch.options -> 'redact') is distinct from (v_options -> 'exclude', v_options -> 'redact')
+  then
+    -- So that no event of the new layout is committed, and sealed, before the layout is, and none with a value in the clear
+    -- after it was declared that there shall be none.
     execute format('lock table %s in share row exclusive mode', table_oid);
   end if;
   insert into rowcall.watch (relation, declared_by, options)

@@ -97,6 +97,24 @@ def test_later_changes_are_not_undone_with_it(dsn: str, database: Database) -> N
     assert users(database)[0] == (1, "ada", 36)
 
 
+def test_two_events_without_the_one_between(dsn: str, database: Database) -> None:
+    database.execute("insert into users values (1, 'ada', 36)")
+    first, _ = changed(database, "update users set name = 'bob'")
+    changed(database, "update users set age = 37")
+    second, _ = changed(database, "update users set name = 'cyd', id = 2")
+    changed(database, "update users set age = 38")
+    third, _ = changed(database, "update users set id = 3")
+    assert len(audit.undo(database, events=[first, second, third]).statements) > 0
+    assert users(database) == [(1, "ada", 38)]
+    # What is between has to be of other columns.
+    first, _ = changed(database, "update users set name = 'bob'")
+    between, _ = changed(database, "update users set name = 'cyd', age = 39")
+    second, _ = changed(database, "update users set name = 'dan'")
+    said = conflict(dsn, "--event", str(first), "--event", str(second))
+    assert (said["seq"], said["reason"], said["by"]) == (first, "changed", between)
+    assert users(database) == [(1, "dan", 39)]
+
+
 def test_a_row_that_is_gone_or_another(dsn: str, database: Database) -> None:
     insert, _ = changed(database, "insert into users values (1, 'ada', 36)")
     update, _ = changed(database, "update users set age = 37")

@@ -90,7 +90,17 @@ def _continued(candidates: Sequence[Chain], event: Event) -> Chain | None:
     for chain in reversed(candidates):
         if (None if chain.after is None else images.comparable(chain.after)) == wanted:
             return chain
-    return None
+    return _resumed(candidates[0], was) if was is not None and len(candidates) == 1 else None
+
+
+def _resumed(chain: Chain, was: bytes) -> Chain | None:
+    """A chain of updates that goes on after others, which stay, changed other columns of the row: so these were what they are all along."""
+    if chain.before is None or chain.after is None or images.omitted(chain.before) | images.omitted(was):
+        return None
+    if not chain.columns.isdisjoint(images.changed(chain.after, was)):
+        return None
+    chain.before = images.overlaid(was, chain.before, chain.columns)
+    return chain
 
 
 def _begun(event: Event, found: list[Chain]) -> Chain:
