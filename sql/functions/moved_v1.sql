@@ -9,7 +9,7 @@
 -- Only rows that a handler was asked about count; gate_N says so.
 -- Partitions may have their columns in another order, so these are taken by their names.
 -- Runs as the writer, because types may bring code of their own; what it finds is refused by refuse_N, which comes next.
--- Called by: the triggers …rowcall_2_moved, after the last handler, and …rowcall_0_moved_1_compare, before the first.
+-- Called by: the triggers …rowcall_2_moved_…, after the last handler, and …rowcall_0_moved_…_1_compare, before the first.
 -- Cost: 60 µs a question about an update, only of tables that moved_triggers_v1 says.
 create function rowcall.moved_v1() returns trigger
 language plpgsql
@@ -65,13 +65,13 @@ as $$
     select string_agg(distinct quote_ident(o.name), ', ') as names from rowcall.others_before_v1(relation_id) as o where o.inserts
   ) as o
   cross join lateral (values
-    ('zz_rowcall_0_moved_1_compare', 'insert', 'execute function rowcall.moved_v1()'),
-    ('zz_rowcall_0_moved_2_refuse', 'insert', format(
+    (format('zz_rowcall_0_moved_%s_1_compare', relation_id), 'insert', 'execute function rowcall.moved_v1()'),
+    (format('zz_rowcall_0_moved_%s_2_refuse', relation_id), 'insert', format(
       'when (pg_catalog.current_setting(%L, true) operator(pg_catalog.=) %L) execute function rowcall.refuse_%s(%L, %L, %L, %L)',
       'rowcall.moved', 'differs', relation_id, h.name, 'a trigger changed the row on its way to this partition, after it was judged',
       'handler', format('It was one of these, which fire for inserts: %s. With on=["insert", "update"] the handler judges what comes'
         ' out of them.', o.names))),
-    ('zz_rowcall_2_moved_3_note', 'update or delete', 'execute function rowcall.moved_v1()')
+    (format('zz_rowcall_2_moved_%s_3_note', relation_id), 'update or delete', 'execute function rowcall.moved_v1()')
   ) as t (name, operations, action)
   where o.names is not null
 $$;

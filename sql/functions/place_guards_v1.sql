@@ -72,7 +72,7 @@ begin
   for v_statement in
     select format('drop trigger %I on %s', t.tgname, v_table)
     from rowcall.guards_of_v1(v_table) as t
-    where t.tgparentid = 0 and t.tgname ~ 'rowcall_[02]_moved'
+    where t.tgparentid = 0 and substring(t.tgname from 'rowcall_([0-9].*)') ~ '^[02]_moved_'
       and not exists (
         select from rowcall.moved_triggers_v1(relation_id) as m where obj_description(t.oid, 'pg_trigger') = md5(m.statement))
   loop

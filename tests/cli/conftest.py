@@ -62,9 +62,18 @@ def watched(database: Database) -> list[tuple[str, str]]:
 
 def a_capture_trigger(database: Database, table: str) -> str:
     """The name of one of the triggers that capture a table's changes, quoted."""
+    return _a_trigger(database, table, "^00_rowcall")
+
+
+def a_rule_trigger(database: Database, table: str) -> str:
+    """The name of one of the triggers that refuse what breaks a rule, quoted."""
+    return _a_trigger(database, table, "^zz_rowcall_3_rule")
+
+
+def _a_trigger(database: Database, table: str, pattern: str) -> str:
     row = database.execute(
-        "select quote_ident(tgname) from pg_trigger where tgrelid = %s::regclass and tgname ~ '^00_rowcall' order by 1",
-        (table,),
+        "select quote_ident(tgname) from pg_trigger where tgrelid = %s::regclass and tgname ~ %s order by 1",
+        (table, pattern),
     ).fetchone()
     assert row
     return str(row[0])

@@ -57,7 +57,7 @@ def test_the_listing(dsn: str, database: Database, write_app: Any) -> None:
         "declared_by": "mine",
         "current": True,
     }
-    database.execute("drop trigger zz_rowcall_4_again_adult on users")
+    database.execute("drop trigger zz_rowcall_4_again_1_adult on users")
     assert [line["current"] for line in fine("rules", "--dsn", dsn).lines] == [True, False, False, False]
     table = fine("rules", "--format", "table", "--dsn", dsn, COLUMNS="120").out
     assert max(len(line) for line in table.splitlines()) <= 120

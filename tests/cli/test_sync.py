@@ -9,7 +9,7 @@ import pytest
 
 from rowcall import embedded
 from tests.catalog import picture
-from tests.cli.conftest import WriteApp, a_capture_trigger, triggers, watched
+from tests.cli.conftest import WriteApp, a_capture_trigger, a_rule_trigger, triggers, watched
 from tests.command import fine, refused
 
 Database = psycopg.Connection[Any]
@@ -71,7 +71,7 @@ def test_check_finds_every_drift_and_changes_nothing(
         "delete from rowcall.subscription where name = 'users'": "subscription users",
         f"drop trigger {a_capture_trigger(database, 'users')} on users": "watch public.users",
         "alter table shop.orders disable trigger all": "watch shop.orders, validation shop.orders",
-        "drop trigger zz_rowcall_3_rule_adult on users": "validation public.users",
+        f"drop trigger {a_rule_trigger(database, 'users')} on users": "validation public.users",
         "update rowcall.watch set options = '{}' where options ? 'exclude'": "watch public.users",
     }.items():
         database.execute(harm)
@@ -106,7 +106,7 @@ def test_one_rule_of_two_goes_and_the_other_stays(dsn: str, database: Database, 
         "sync", write_app('app.rule("users", "a", "new.age > 0")\napp.rule("users", "b", "new.age > 1")'), "--dsn", dsn
     )
     fine("sync", write_app('app.rule("users", "b", "new.age > 2")'), "--dsn", dsn)
-    assert triggers(database) == ["users zz_rowcall_3_rule_b", "users zz_rowcall_4_again_b"]
+    assert triggers(database) == ["users zz_rowcall_3_rule_1_b", "users zz_rowcall_4_again_1_b"]
     with pytest.raises(psycopg.errors.CheckViolation, match=r"new\.age > 2 is false"):
         database.execute("insert into users values (1, 'x', 2)")
 
@@ -135,8 +135,8 @@ def test_only_what_this_app_declared_is_touched(dsn: str, database: Database, wr
     fine("sync", write_app(""), "--dsn", dsn)
     assert watched(database) == [("public.users", "cli"), ("shop.orders", "other")]
     assert [name for name in triggers(database) if name.startswith("third")] == [
-        "third zz_rowcall_3_rule_r",
-        "third zz_rowcall_4_again_r",
+        "third zz_rowcall_3_rule_3_r",
+        "third zz_rowcall_4_again_3_r",
     ]
 
 
@@ -272,5 +272,5 @@ def test_listening_without_it_says_so(dsn: str, gate: str, database: Database, w
     assert '["public.users", "shop.orders"]' in said
     fine("sync", target, "--dsn", dsn)
     assert "not in place" not in fine("listen", target, "--drain", "--dsn", dsn).err
-    database.execute("drop trigger zz_rowcall_3_rule_adult on users")
+    database.execute(f"drop trigger {a_rule_trigger(database, 'users')} on users")
     assert '["public.users"]' in fine("listen", target, "--drain", "--dsn", dsn).err

@@ -103,6 +103,22 @@ def test_names_change_no_more_than_they_have_to(dsn: str, database: Database) ->
     assert guards(database) == []
 
 
+def test_rules_may_have_any_name(dsn: str, database: Database) -> None:
+    """Long ones that differ in their last byte, one that reads as what Rowcall calls its own, one in another script."""
+    database.execute(SPOIL)
+    app = judging([])
+    names = ["r" * 31 + "a", "r" * 31 + "b", "r" * 43 + "a", "r" * 43 + "b", "r" * 90, "rowcall_0_moved", "ж" * 25]
+    for name in names:
+        app.rule("users", name, "length(new.name) < 20")
+    sync(app, dsn)
+    usual = guards(database)
+    assert len(usual) == 4 + 2 * len(names)
+    assert sync(app, dsn) == ["validation public.users unchanged"]
+    spoil(database, "😀")
+    assert [name.removeprefix(MAXIMUM) for name in guards(database)] == [name.removeprefix("zz_") for name in usual]
+    assert sync(app, dsn) == ["validation public.users unchanged"]
+
+
 def test_where_no_event_trigger_sees_it_synchronising_does(dsn: str, database: Database) -> None:
     database.execute(SPOIL)
     database.execute("alter event trigger rowcall_follow_ddl disable")
@@ -157,6 +173,36 @@ def test_a_trigger_of_a_partition_is_outrun_too(dsn: str, parts: Database, write
             writer.execute("insert into users (id, name, region) values (1, 'x', %s)", (region,))
     assert seen == ["x", "x spoilt", "x spoilt"]
     assert sync(app, dsn) == ["validation public.users unchanged"]
+
+
+@pytest.mark.parametrize("partition_first", [True, False])
+def test_a_partition_may_have_validation_of_its_own(
+    dsn: str, parts: Database, writer: Database, partition_first: bool
+) -> None:
+    """By the same names, of another app: both judge, and what both amend is written."""
+    whole, part = Rowcall(), Rowcall()
+    for app, table, column in ((whole, "users", "email"), (part, "users_2", "note")):
+        app.rule(table, "short", "length(new.name) < 9")
+
+        @app.before(table, on=["insert", "update"], name="check", timeout=LONG)
+        def check(event: Event, column: str = column) -> dict[str, str]:
+            assert event.new
+            return {column: event.new["name"]}
+
+    both = [(part, "part"), (whole, "whole")]
+    for app, name in both if partition_first else reversed(both):
+        assert all(line.endswith(" created") for line in sync(app, dsn, name))
+    spoil(parts, "zzz", "users_2")
+    assert [sync(app, dsn, name)[0].split()[-1] for app, name in both] == ["unchanged"] * 2
+    with listening(whole, dsn), listening(part, dsn):
+        writer.execute("insert into users (id, name, region) values (1, 'x', 1), (2, 'y', 2)")
+        with pytest.raises(pg.CheckViolation, match="short"):
+            writer.execute("insert into users (id, name, region) values (3, 'long', 2)")
+        writer.execute("update users set region = 2 where id = 1")
+    assert parts.execute("select name, email, note from users order by id").fetchall() == [
+        ("x spoilt", "x spoilt", "x spoilt"),
+        ("y spoilt", "y spoilt", "y spoilt"),
+    ]
 
 
 def test_a_row_that_other_triggers_change_on_its_way_to_another_partition(

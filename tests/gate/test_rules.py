@@ -143,9 +143,9 @@ def test_a_trigger_somebody_took_away_is_drift(dsn: str, database: Database) -> 
     assert sync(app, dsn) == ["validation public.users created"]
     assert sync(app, dsn) == ["validation public.users unchanged"]
     for harm in (
-        'drop trigger "zz_rowcall_3_rule_adult" on users',
-        'alter table users disable trigger "zz_rowcall_3_rule_adult"',
-        'comment on trigger "zz_rowcall_3_rule_adult" on users is null',
+        'drop trigger "zz_rowcall_3_rule_1_adult" on users',
+        'alter table users disable trigger "zz_rowcall_3_rule_1_adult"',
+        'comment on trigger "zz_rowcall_3_rule_1_adult" on users is null',
     ):
         database.execute(harm)
         assert sync(app, dsn) == ["validation public.users changed"]
