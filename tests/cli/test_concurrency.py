@@ -2,7 +2,10 @@
 
 import threading
 
-from tests.conftest import Connect
+from tests.cli.conftest import WriteApp
+from tests.command import fine
+from tests.conftest import Connect, Database
+from tests.waiting import eventually
 
 
 def test_tables_are_watched_side_by_side(dsn: str, connect: Connect) -> None:
@@ -50,3 +53,23 @@ def test_logins_that_are_no_superusers_wait_for_each_other(dsn: str, connect: Co
         for connection in connections:
             connection.rollback()
         admin.execute("drop owned by deputy cascade; drop role deputy")
+
+
+def test_what_is_committed_while_it_waits_is_seen(
+    dsn: str, database: Database, connect: Connect, write_app: WriteApp
+) -> None:
+    """Whatever isolation the database has for transactions that do not ask for one."""
+    name = database.info.dbname
+    database.execute(f"alter database {name} set default_transaction_isolation = 'repeatable read'")
+    database.execute("create function late() returns trigger language plpgsql as $$ begin return new; end $$")
+    other = connect()
+    other.execute("create trigger zzz before insert on users for each row execute function late()")
+    target = write_app("app.rule('users', 'adult', 'new.age >= 18')")
+    synchronising = threading.Thread(target=lambda: fine("sync", target, "--dsn", dsn))
+    synchronising.start()
+    eventually(lambda: database.execute("select from pg_locks where not granted").fetchall())
+    other.commit()
+    synchronising.join(10)
+    names = database.execute("select tgname from pg_trigger where tgrelid = 'users'::regclass order by 1").fetchall()
+    assert names[0] == ("zzz",)
+    assert len(names) == 3

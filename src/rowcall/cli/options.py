@@ -38,6 +38,8 @@ def connect(dsn: str | None, *, autocommit: bool = True) -> psycopg.Connection[A
         raise
     if not autocommit:
         connection.rollback()
+        # What is declared has to fit what others commit while it waits for them, whatever the database's default is.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     return connection
 
 
