@@ -1,11 +1,16 @@
 """What handlers and rules judged is what is written, whatever other triggers there are and whenever they came."""
 
 import shlex
-from typing import Any
+from contextlib import suppress
+from itertools import count
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from psycopg import errors as pg
+from psycopg import sql
 
 from rowcall import Event, Reject, Rowcall
 from tests.command import fine, rowcall
@@ -131,6 +136,27 @@ def test_where_no_event_trigger_sees_it_synchronising_does(dsn: str, database: D
     assert all(name.startswith("~rowcall_") for name in guards(database))
 
 
+def test_who_will_not_wait_for_readers_is_told_that_his_trigger_is_last(
+    dsn: str, database: Database, connect: Connect
+) -> None:
+    database.execute(SPOIL)
+    app = judging([])
+    sync(app, dsn)
+    reader = connect()
+    reader.execute("select from users")
+    warnings: list[str | None] = []
+    database.add_notice_handler(lambda notice: warnings.append(notice.message_hint))
+    database.execute("set lock_timeout = '100ms'")
+    spoil(database, "zzz")
+    assert warnings == ['Run "rowcall sync"; until then it goes on with the triggers it has.']
+    assert not are_last(database)
+    lines = rowcall("doctor", "--format", "jsonl", "--dsn", dsn).lines
+    assert ("guard_current", "public.users") in {(line["check"], line["subject"]) for line in lines}
+    reader.rollback()
+    assert sync(app, dsn) == ["validation public.users changed"]
+    assert are_last(database)
+
+
 def test_a_name_that_nothing_sorts_after_is_told(dsn: str, database: Database) -> None:
     database.execute(SPOIL)
     app = judging([])
@@ -146,8 +172,14 @@ def test_a_name_that_nothing_sorts_after_is_told(dsn: str, database: Database) -
 
 @pytest.fixture
 def parts(database: Database) -> Database:
-    """A partitioned table in the place of the plain one, whose second partition has its columns in another order."""
+    """A partitioned table in the place of the plain one."""
     database.execute("drop table users")
+    make_parts(database)
+    return database
+
+
+def make_parts(database: Database) -> None:
+    """The partitioned table, whose second partition has its columns in another order."""
     database.execute("""
         create table users (id int, name text, email text, note json, region int not null) partition by list (region);
         create table users_1 partition of users for values in (1);
@@ -157,7 +189,6 @@ def parts(database: Database) -> Database:
         create table users_3 partition of users for values in (3) partition by range (id);
         create table users_3_1 partition of users_3 for values from (0) to (100)""")
     database.execute(SPOIL)
-    return database
 
 
 def test_a_trigger_of_a_partition_is_outrun_too(dsn: str, parts: Database, writer: Database) -> None:
@@ -172,6 +203,80 @@ def test_a_trigger_of_a_partition_is_outrun_too(dsn: str, parts: Database, write
         for region in (1, 3, 4):
             writer.execute("insert into users (id, name, region) values (1, 'x', %s)", (region,))
     assert seen == ["x", "x spoilt", "x spoilt"]
+    assert sync(app, dsn) == ["validation public.users unchanged"]
+
+
+def are_last(database: Database) -> bool:
+    """Whether ours come after all others that fire before a row is written, at every table."""
+    query = """
+        select bool_and(ours >= lag) from (
+          select ours, lag(ours, 1, false) over (partition by tgrelid order by tgname) from (
+            select tgrelid, tgname, pronamespace = 'rowcall'::regnamespace as ours
+            from pg_trigger join pg_proc as p on p.oid = tgfoid
+            where not tgisinternal and tgtype & 67 = 3 and tgrelid::regclass::text ~ '^users'
+          ) as triggers
+        ) as neighbours
+    """
+    return database.execute(query).fetchone() == (True,)
+
+
+LATE = [
+    "a",
+    "zz_rowcall_",
+    "zz_rowcall_9",
+    "z" * 63,
+    "~",
+    "~~",
+    "~~~~",
+    "~" * 63,
+    "~rowcall_",
+    "~~~rowcall_9",
+    "ÿ" * 31,
+    "😀",
+    "%s'\"",
+]
+NUMBERS = count(10)
+#: A trigger is made of one name at one table, or takes another name, or goes; or a table that has it becomes a partition.
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["make", "make", "rename", "drop", "attach"]),
+        st.sampled_from(LATE),
+        st.sampled_from(LATE),
+        st.sampled_from(["users", "users_1", "users_2", "users_3", "users_3_1"]),
+    ),
+    min_size=5,
+    max_size=15,
+)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_whatever_comes_and_goes(dsn: str, database: Database, steps: list[tuple[str, str, str, str]]) -> None:
+    database.execute("drop table users cascade; drop function if exists spoil cascade")
+    make_parts(database)
+    app = judging([], on=["update"])
+    app.rule("users", "short", "length(new.name) < 20")
+    sync(app, dsn)
+    for number, (what, name, other, table) in enumerate(steps):
+        names = {"name": sql.Identifier(name), "other": sql.Identifier(other), "table": sql.Identifier(table)}
+        with suppress(pg.DuplicateObject, pg.UndefinedObject, pg.FeatureNotSupported):
+            if what == "make":
+                spoil(database, name, table)
+            elif what == "attach":
+                region = next(NUMBERS)
+                database.execute(f"create table users_{region} (like users)")
+                spoil(database, name, f"users_{region}")
+                database.execute(f"alter table users attach partition users_{region} for values in ({region})")
+            else:
+                statement: LiteralString = {
+                    "rename": "alter trigger {name} on {table} rename to {other}",
+                    "drop": "drop trigger {name} on {table}",
+                }[what]
+                database.execute(sql.SQL(statement).format(**names))
+        assert are_last(database), (number, what, name, table)
+    # Nothing follows a trigger that is dropped, so those about moved rows may be left over.
+    sync(app, dsn)
+    assert are_last(database)
     assert sync(app, dsn) == ["validation public.users unchanged"]
 
 
