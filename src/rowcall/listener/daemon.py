@@ -21,6 +21,7 @@ from rowcall import errors
 from rowcall.app import Rowcall
 from rowcall.gate.server import GateServer
 from rowcall.handler import AfterHandler
+from rowcall.listener import tasks
 from rowcall.listener.calls import ConnectionCut
 from rowcall.listener.delivery import delivery_for
 from rowcall.listener.lanes import Roll
@@ -171,10 +172,9 @@ class Listener:
         self._connected = False
 
     async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     def _new_sleep(self) -> Sleep:
         return Sleep(ONLY_POLL) if self._poll else Sleep()
@@ -204,9 +204,7 @@ class Listener:
             await asyncio.wait({stopping, opened}, return_when=asyncio.FIRST_COMPLETED)
             return opened.result() if opened.done() else None
         finally:
-            stopping.cancel()
-            opened.cancel()
-            await asyncio.wait({opened})
+            await tasks.end([stopping, opened])
 
     async def _open(self, stack: AsyncExitStack) -> Opened:
         """Connect; what serves the deliveries runs until the stack is closed."""
@@ -233,7 +231,7 @@ class Listener:
             stack.push_async_callback(self._sealer.close)
             serving.append(self._sealer.run())
         servants = [asyncio.create_task(work) for work in serving]
-        stack.push_async_callback(_end, servants)
+        stack.push_async_callback(tasks.end, servants)
         return reader, servants
 
     async def _open_gate(self, stack: AsyncExitStack, reader: LogReader) -> GateServer:
@@ -383,7 +381,8 @@ class Listener:
                 elif number in self._workers:
                     raise worker.replaced()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._joined.wait(), BEAT)
+                async with asyncio.timeout(BEAT):
+                    await self._joined.wait()
 
 
 async def _keep_the_log(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -397,19 +396,13 @@ async def _keep_the_log(connection: psycopg.AsyncConnection[Any]) -> None:
         await asyncio.sleep(MERGE_EVERY if merged else PARTITIONS_EVERY)
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def _until(event: asyncio.Event) -> None:
     await event.wait()
 
 
-async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
-    if tasks:
-        await asyncio.wait(tasks)
+async def _all(workers: Sequence[asyncio.Task[None]]) -> None:
+    if workers:
+        await asyncio.wait(workers)
 
 
 async def _fail_with(servant: asyncio.Task[None]) -> None:

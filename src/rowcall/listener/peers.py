@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
+from rowcall.listener import tasks
 from rowcall.postgres import connection as connections
 from rowcall.postgres.claims import QUERIES
 
@@ -66,7 +66,4 @@ class Peers:
                 self._alarm()
                 await changed
         finally:
-            changed.cancel()
-            ended.cancel()
-            with suppress(asyncio.CancelledError):
-                await ended
+            await tasks.end([changed, ended])

@@ -71,7 +71,8 @@ class Sleep:
         self._waiting[who] = woken
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(woken, timeout)
+                async with asyncio.timeout(timeout):
+                    await woken
         finally:
             self._waiting.pop(who, None)
 
