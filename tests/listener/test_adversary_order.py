@@ -21,7 +21,7 @@ from tests.conftest import Connect, Database
 from tests.listener.test_lanes import check_copies, copied, programs, shop, spread  # noqa: F401 - a fixture
 from tests.listeners import drain, enlist, listener_for, sync
 from tests.users import write
-from tests.waiting import eventually_async
+from tests.waiting import eventually, eventually_async
 
 
 def keys_of(database: Database, first: int, last: int) -> list[int]:
@@ -216,7 +216,10 @@ def test_lanes_that_are_merged_stay_careful(dsn: str, database: Database, connec
         worker.take(Roll({dying: 8, worker.id: 8}, [(None, 16)]))
         await worker.rearrange()
         holder.execute("select rowcall.claim_v1(%s, 8)", (dying,))
+        gone = holder.info.backend_pid
         holder.close()
+        # A server's process ends some time after its client has gone, and its lock with it.
+        eventually(lambda: database.execute("select from pg_stat_activity where pid = %s", (gone,)).rowcount == 0)
         write(database, 1, 5)
         worker.take(Roll({worker.id: 16}, [(dying, 8), (worker.id, 8)]))
         await worker.rearrange()
