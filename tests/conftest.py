@@ -5,6 +5,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, LiteralString
@@ -13,6 +14,8 @@ import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
+from pytest_postgresql import factories
+from pytest_postgresql.executors.noop import NoopExecutor
 
 from rowcall import embedded, errors
 
@@ -96,22 +99,40 @@ def cluster() -> Iterator[embedded.Server]:
         yield server
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What pytest-postgresql asks of the fixture that another one depends on."""
+
+    host: str
+    port: int = embedded.PORT
+    user: str = "postgres"
+    password: str | None = None
+    options: str = ""
+    maintenance_dbname: str = "postgres"
+    template_dbname: str = "template0"
+
+
 @pytest.fixture(scope="session")
-def migrated(cluster: embedded.Server) -> str:
-    """The template of databases with Rowcall's schema in them."""
+def endpoint(cluster: embedded.Server) -> Endpoint:
+    return Endpoint(host=str(cluster.socket_directory))
+
+
+def migrate(*, host: str, dbname: str, **_: object) -> None:
     from rowcall.migrate import upgrade
 
-    with psycopg.connect(cluster.dsn(), autocommit=True) as administrator:
-        administrator.execute("create database migrated template template0")
-    upgrade(cluster.dsn("migrated"))
-    return "migrated"
+    upgrade(embedded.dsn(Path(host), dbname), None)
+
+
+#: The template of databases with Rowcall's schema in them.
+migrated = factories.postgresql_noproc(depends_on="endpoint", dbname="migrated", load=[migrate])
 
 
 @contextmanager
 def copied(cluster: embedded.Server, template: str) -> Iterator[str]:
     """A database like that, dropped at the end."""
     name = f"test_{next(_NUMBERS)}"
-    # By copying files, which takes half as long as by way of the log, and brings the caches of the catalog along.
+    # By copying files, which takes half as long as by way of the log, the only one that pytest-postgresql's own fixture knows, and
+    # brings the caches of the catalog along.
     administer(cluster, "create database {} template {} strategy file_copy", name, template)
     yield cluster.dsn(name)
     administer(cluster, "drop database {} with (force)", name)
@@ -124,9 +145,9 @@ def administer(cluster: embedded.Server, statement: LiteralString, *names: str) 
 
 
 @pytest.fixture
-def dsn(cluster: embedded.Server, migrated: str) -> Iterator[str]:
+def dsn(cluster: embedded.Server, migrated: NoopExecutor) -> Iterator[str]:
     """A database of this test's own, Rowcall's schema in it."""
-    with copied(cluster, migrated) as target:
+    with copied(cluster, migrated.template_dbname) as target:
         yield target
 
 
