@@ -72,6 +72,8 @@ exception when others then
       hint = 'Nothing was altered. Try again; if it fails again, run "rowcall unwatch" first and "rowcall sync" afterwards.';
 end $$;
 
+-- Has the capture of a relation follow a command. Where it cannot, the functions at least are made to fit, and a warning says so.
+-- Called by: follow_ddl_v1, follow_drop_v1.
 create function rowcall.follow_v1(relation_id integer) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -4,14 +4,8 @@
 -- Ran by: migration rowcall_0001, downwards.
 drop server if exists rowcall_gate cascade;
 -- Before all else, as they would make anew what goes.
-do $$
-declare
-  v_name name;
-begin
-  for v_name in select evtname from pg_catalog.pg_event_trigger where evtname in ('rowcall_follow_ddl', 'rowcall_follow_drop') loop
-    execute format('drop event trigger %I', v_name);
-  end loop;
-end $$;
+drop event trigger if exists rowcall_follow_ddl;
+drop event trigger if exists rowcall_follow_drop;
 do $$
 declare
   v_object record;

@@ -1,5 +1,6 @@
 """A database that the tests of capture share, with a schema for each: one of its own would cost most tests most of their time."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -18,6 +19,9 @@ from tests.capture import kinds
 from tests.capture.replay import assert_replayed
 
 _numbers = count(1)
+
+#: Of tests with values of a gigabyte, for runs that go deep.
+takes_long = pytest.mark.skipif("ROWCALL_PROPERTY_EXAMPLES" not in os.environ, reason="takes long")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,9 @@
 """Writes that capture once failed, events that it lost or put in the wrong order, and values it noted as they were not."""
 
-import os
-
 import psycopg
 import pytest
 
-from tests.capture.conftest import Place
+from tests.capture.conftest import Place, takes_long
 
 # The deepest value that can be made, found by halves.
 _DEEPEST = """
@@ -42,10 +40,7 @@ def test_a_value_as_deep_as_it_can_be_made(place: Place) -> None:
 _LONG = "array_fill(1e131071::numeric, array[8300])"
 
 
-_slow = pytest.mark.skipif("ROWCALL_PROPERTY_EXAMPLES" not in os.environ, reason="takes long")
-
-
-@_slow
+@takes_long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("partitioned", [False, True])
 @pytest.mark.parametrize(("kind", "value"), [("numeric[]", _LONG), ("jsonb", f"to_jsonb({_LONG})")])
@@ -66,7 +61,7 @@ def test_a_small_value_whose_text_is_longer_than_a_gigabyte(
     ]
 
 
-@_slow
+@takes_long
 @pytest.mark.timeout(300)
 def test_two_images_that_are_too_big_for_one_event(place: Place) -> None:
     """Either fits in a gigabyte, the most that a row of the log can have, but not both of them."""

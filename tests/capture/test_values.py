@@ -1,7 +1,6 @@
 """Every value comes back as it was, however odd its type, whatever the session's settings, and at no cost where nothing is odd."""
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import count
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.capture.conftest import Place
+from tests.capture.conftest import Place, takes_long
 from tests.capture.kinds import KINDS, Kind, available
 from tests.capture.replay import assert_replayed
 
@@ -409,7 +408,7 @@ def test_rows_of_half_a_megabyte_and_more(place: Place) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.skipif("ROWCALL_PROPERTY_EXAMPLES" not in os.environ, reason="takes long")
+@takes_long
 @pytest.mark.timeout(300)
 def test_a_row_that_is_too_big_for_json_is_still_an_event(place: Place) -> None:
     place.table("id integer primary key, a text, b text")

@@ -65,9 +65,9 @@ def without(raw: bytes, names: Collection[str]) -> bytes:
     return msgspec.json.encode(image | {"": {"exact": {name: text for name, text in exact.items() if name in image}}})
 
 
-def overlaid(raw: bytes, over: bytes, names: Collection[str]) -> bytes:
+def overlaid(raw: bytes, over: bytes, columns: Collection[str]) -> bytes:
     """An image with some of its columns as another one has them."""
-    return whole(without(over, values(over)[0].keys() - set(names)), raw)
+    return whole(without(over, names(over) - set(columns)), raw)
 
 
 def names(raw: bytes | None) -> set[str]:
