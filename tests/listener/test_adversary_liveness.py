@@ -39,6 +39,7 @@ async def swallow():
 
 def block():
     before = signal.getsignal(signal.SIGTERM)
+    running('s')  # only now: the signal is sent as soon as this is seen
     while signal.getsignal(signal.SIGTERM) is before:
         time.sleep(0.01)
     pathlib.Path("heard").touch()
@@ -46,7 +47,7 @@ def block():
 """
 HANG = "def single(event): running('s'); threading.Event().wait()"
 SWALLOW = "async def single(event): running('s'); await swallow()"
-BLOCK = "async def single(event): running('s'); block()"
+BLOCK = "async def single(event): block()"
 
 
 def stuck(place: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, timeout: float, body: str, more: str = "") -> None:
