@@ -5,7 +5,7 @@
 -- Called by: install_capture_v1, capture_is_current_v1.
 create function rowcall.capture_triggers_v1(relation_id integer)
 returns table (name text, table_oid oid, statement text)
-language sql stable
+language sql stable rows 10
 set search_path = pg_catalog, pg_temp
 as $$
   with watched as (

@@ -30,7 +30,7 @@ $$;
 -- Called by: the generator, watch, layout.
 create function rowcall.columns_v1(table_oid oid, options jsonb)
 returns table (name text, type_oid oid, type text, encoding text, redacted boolean, key_position integer, erasable boolean)
-language sql stable
+language sql stable rows 20
 set search_path = pg_catalog, pg_temp
 as $$
   with key_index as (

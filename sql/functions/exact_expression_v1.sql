@@ -3,7 +3,7 @@
 -- Called by: exact_expression_v1, stored_expression_v1.
 create function rowcall.losses_v1(table_oid oid, options jsonb, row_name text, of_key boolean)
 returns table (name text, text text, loss text, "position" bigint)
-language sql stable
+language sql stable rows 10
 set search_path = pg_catalog, pg_temp
 as $$
   select c.name, rowcall.exact_value_v1(v.value, c.type_oid, c.encoding), rowcall.loss_v1(v.value, c.type_oid),

@@ -91,10 +91,15 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_touched oid[];
+  v_schemas oid[];
   v_relation integer;
 begin
-  for v_relation in
-    with recursive touched as (
+  -- In two steps: of what a function and a recursion may give the planner expects so much that PostgreSQL would spend a
+  -- millisecond on room for it, at every command.
+  select array_agg(oid) filter (where oid is not null), array_agg(objid) filter (where classid = 'pg_namespace'::regclass)
+    into v_touched, v_schemas
+    from (
       select case d.classid when 'pg_trigger'::regclass then (select tgrelid from pg_trigger where oid = d.objid)
         when 'pg_class'::regclass then d.objid end as oid, d.classid, d.objid
       from pg_event_trigger_ddl_commands() as d
@@ -109,25 +114,30 @@ begin
       join pg_class as composite on composite.oid = d.objid and composite.relkind = 'c'
       join pg_class as c on c.reloftype = composite.reltype
       where d.classid = 'pg_class'::regclass
-    ), above as (
+    ) as touched;
+  if num_nonnulls(v_touched, v_schemas) = 0 then
+    return;
+  end if;
+  for v_relation in
+    with recursive above as (
       -- A parent's transition tables hold the rows of its children, so it changes its way of capturing when it gets one.
-      select oid from touched
+      select oid from unnest(v_touched) as touched (oid)
       union
       -- So does a table that another one with triggers has a foreign key onto, see capture_mode_v1.
-      select k.confrelid from touched join pg_constraint as k on k.contype = 'f' and k.conrelid = touched.oid
+      select confrelid from pg_constraint where contype = 'f' and conrelid = any (v_touched)
       union
       select i.inhparent from above join pg_inherits as i on i.inhrelid = above.oid
     ), below as (
       -- Columns of a parent are its children's, and a table that becomes a partition is not what statements name any more.
-      select oid from touched
+      select oid from unnest(v_touched) as touched (oid)
       union
       select i.inhrelid from below join pg_inherits as i on i.inhparent = below.oid
     )
     select distinct r.id
     from rowcall.relation as r
     join pg_class as c on c.oid = r.oid
-    where r.dropped_at is null and (r.oid in (select oid from above union all select oid from below)
-      or exists (select from touched as t where t.classid = 'pg_namespace'::regclass and t.objid = c.relnamespace))
+    where r.dropped_at is null
+      and (r.oid in (select oid from above union all select oid from below) or c.relnamespace = any (v_schemas))
   loop
     perform rowcall.follow_v1(v_relation);
   end loop;

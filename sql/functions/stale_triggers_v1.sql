@@ -3,7 +3,7 @@
 -- (PostgreSQL takes away the row triggers it cloned, not statement triggers).
 -- Called by: install_capture_v1, capture_is_current_v1.
 create function rowcall.stale_triggers_v1(relation_id integer) returns table (name name, table_oid oid)
-language sql stable
+language sql stable rows 10
 set search_path = pg_catalog, pg_temp
 set standard_conforming_strings = on
 as $$

@@ -214,8 +214,8 @@ def test_no_value_is_committed_in_the_clear_once_it_is_declared_secret(place: Pl
     place.table("id integer primary key, ssn text")
     with psycopg.connect(place.dsn, options=f"-c search_path={place.schema}") as writer:
         writer.execute("insert into t values (1, 'secret')")
-        place.run("set lock_timeout = '50ms'")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
+        with pytest.raises(psycopg.errors.LockNotAvailable), place.connection.transaction():
+            place.run("set local lock_timeout = '50ms'")
             place.watch("t", **{option: ["ssn"]})
     place.watch("t", **{option: ["ssn"]})
     place.watch("t", **{option: ["ssn"]})
