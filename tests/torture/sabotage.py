@@ -31,10 +31,11 @@ def forget_running_transactions() -> None:
     queries.update(broken)
 
 
-def write_before_the_lock() -> None:
+def write_before_the_lock() -> list[str]:
     """Commit a change after the last reading and before the doorbell's lock is taken; and no backstop finds it.
 
-    Once, as soon as all subscriptions have applied something, so that none of them is only about to read.
+    Once, as soon as all subscriptions have applied something, so that none of them is only about to read. What it returns is
+    empty from then on.
     """
     lie_down = Doorbell.lie_down
     pending = [os.environ["ROWCALL_SABOTAGE_DSN"]]
@@ -54,6 +55,7 @@ def write_before_the_lock() -> None:
     Doorbell.lie_down = late  # type: ignore[method-assign, assignment]
     assert sleep.BACKSTOP < 3600
     sleep.BACKSTOP = 3600.0
+    return pending
 
 
 def _write_if_all_have_read(dsn: str) -> bool:
@@ -66,12 +68,12 @@ def _write_if_all_have_read(dsn: str) -> bool:
 
 def sleep_without_reading() -> None:
     """The same, and what was committed before the lock is not looked for when it is taken."""
-    write_before_the_lock()
+    pending = write_before_the_lock()
     lie, read = sleep.Sleep._sleep, sleep.Sleep._have_all_read
     skipped: list[bool] = []
 
     async def lie_and_skip(self: Any, doorbell: Doorbell) -> bool:
-        skipped.append(True)
+        skipped.append(not pending)
         return await lie(self, doorbell)
 
     async def read_unless_skipped(self: Any) -> bool:
@@ -81,7 +83,7 @@ def sleep_without_reading() -> None:
     sleep.Sleep._have_all_read = read_unless_skipped  # type: ignore[method-assign]
 
 
-_SABOTAGES: dict[str, Callable[[], None]] = {
+_SABOTAGES: dict[str, Callable[[], object]] = {
     "nothing": lambda: None,
     "forget running transactions": forget_running_transactions,
     "write before the lock": write_before_the_lock,
