@@ -202,6 +202,7 @@ def all_copied(dsn: str, count: int) -> bool:
     return copies(dsn) == [(name, count, count) for name in names]
 
 
+@pytest.mark.timeout(60)
 def test_the_server_crashes_under_a_busy_listener(dsn: str, database: Database, cluster: embedded.Server) -> None:
     database.execute("create table copies (who text, id int)")
     app = copying_app()
@@ -211,7 +212,7 @@ def test_the_server_crashes_under_a_busy_listener(dsn: str, database: Database, 
         # The first copies may be there before all lanes are.
         eventually(lambda: copies(dsn) and "listening" in [log["event"] for log in logs])
         cluster.restart("immediate")
-        eventually(lambda: all_copied(dsn, 600))
+        eventually(lambda: all_copied(dsn, 600), timeout=30)
         with psycopg.connect(dsn, autocommit=True) as again:
             write(again, 601, 610)
         eventually(lambda: all_copied(dsn, 610))
