@@ -1,5 +1,6 @@
 """Capture follows the tables while people change them."""
 
+import re
 from typing import Any
 
 import psycopg
@@ -139,3 +140,18 @@ def test_what_it_reads_of_the_catalog_does_not_multiply(conn: psycopg.Connection
         [(after, existing)] = conn.execute(query).fetchall()
     # Each trigger a few times, not once for each function.
     assert after - before < 30 * existing
+
+
+def test_room_is_made_for_little_at_each_command(conn: psycopg.Connection[Any]) -> None:
+    """PostgreSQL makes room for the rows that it expects before it knows that there are none: once milliseconds a command."""
+    plans: list[str] = []
+    conn.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+    conn.execute("""
+        load 'auto_explain';
+        set auto_explain.log_nested_statements = on;
+        set auto_explain.log_min_duration = 0;
+        set client_min_messages = log""")
+    conn.execute("create table another (id int primary key)")
+    expected = [int(rows) for plan in plans for rows in re.findall(r"rows=(\d+)", plan)]
+    assert expected
+    assert max(expected) < 5000
