@@ -18,8 +18,8 @@ NAMES: Sequence[str] = (
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("options", [{}, {"notify": True}, {"truncate": "rows"}], ids=["plain", "notify", "rows"])
 def test_any_name_for_schema_table_and_columns(place: Place, name: str, options: dict[str, object]) -> None:
-    schema, quoted = sql.Identifier(f"{place.schema}"[:8] + name[:50]), sql.Identifier(name)
-    table = sql.Identifier(f"{place.schema}"[:8] + name[:50], name)
+    schema, quoted = sql.Identifier(place.schema + name[:50]), sql.Identifier(name)
+    table = sql.Identifier(place.schema + name[:50], name)
     connection = place.connection
     connection.execute(sql.SQL("drop schema if exists {0} cascade; create schema {0}").format(schema))
     try:
