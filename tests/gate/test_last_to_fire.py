@@ -245,12 +245,12 @@ STEPS = st.lists(
         st.sampled_from(["users", "users_1", "users_2", "users_3", "users_3_1"]),
     ),
     min_size=5,
-    max_size=10,
+    max_size=15,
 )
 
 
 @pytest.mark.timeout(60)
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_whatever_comes_and_goes(dsn: str, database: Database, steps: list[tuple[str, str, str, str]]) -> None:
     database.execute("drop table users cascade; drop function if exists spoil cascade")
