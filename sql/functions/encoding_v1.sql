@@ -14,6 +14,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_type constant pg_type := rowcall.base_type_v1(type_oid);
+  -- Most types have none, and this is asked of each column some thirty times a watch.
   v_element constant oid := case when v_type.typelem <> 0 then rowcall.element_type_v1(type_oid) end;
 begin
   if v_element is not null then

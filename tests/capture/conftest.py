@@ -59,11 +59,9 @@ class Place:
         """Watch a table, in the transaction that is open if there is one."""
         idle = self.connection.info.transaction_status is TransactionStatus.IDLE
         watching = self.administrator if idle else self.connection
-        watching.execute("select rowcall.watch_v1(%s, %s, 'tests')", [self._oid(table), Jsonb(options)])
-
-    def _oid(self, table: str) -> int:
-        oid: int = self.value("select %s::regclass::oid", table)
-        return oid
+        # The other session has another search_path.
+        oid = self.value("select %s::regclass::oid", table)
+        watching.execute("select rowcall.watch_v1(%s, %s, 'tests')", [oid, Jsonb(options)])
 
     def table(self, definition: str, name: str = "t", **options: Any) -> None:
         """Create a table and watch it."""

@@ -9,6 +9,7 @@ from rowcall import Event, Rowcall
 from rowcall.listener import tasks
 from tests.conftest import Database
 from tests.listeners import listener_for, sync
+from tests.waiting import eventually_async
 
 
 @pytest.fixture
@@ -32,11 +33,14 @@ def test_several_stop_at_once(app: Rowcall, dsn: str, turns: int) -> None:
 
     async def stop_all() -> None:
         listeners = [listener_for(app, dsn) for _ in range(3)]
+
+        async def all_listen() -> bool:
+            return all(listener._listening_since < inf for listener in listeners)
+
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
             for listener in listeners:
                 group.create_task(listener.run())
-            while any(listener._listening_since == inf for listener in listeners):
-                await asyncio.sleep(0.01)
+            await eventually_async(all_listen)
             for listener in listeners:
                 listener.stop()
                 for _ in range(turns):
