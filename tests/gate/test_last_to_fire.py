@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg import errors as pg
 from psycopg import sql
@@ -252,6 +252,7 @@ STEPS = st.lists(
 @pytest.mark.timeout(60)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
+@example(steps=[("make", "a", "a", "users"), ("drop", "a", "a", "users_1")])
 def test_whatever_comes_and_goes(dsn: str, database: Database, steps: list[tuple[str, str, str, str]]) -> None:
     database.execute("drop table users cascade; drop function if exists spoil cascade")
     make_parts(database)
@@ -260,7 +261,8 @@ def test_whatever_comes_and_goes(dsn: str, database: Database, steps: list[tuple
     sync(app, dsn)
     for number, (what, name, other, table) in enumerate(steps):
         names = {"name": sql.Identifier(name), "other": sql.Identifier(other), "table": sql.Identifier(table)}
-        with suppress(pg.DuplicateObject, pg.UndefinedObject, pg.FeatureNotSupported):
+        # What PostgreSQL refuses by itself; the last is for a partition's copy of its parent's trigger.
+        with suppress(pg.DuplicateObject, pg.UndefinedObject, pg.FeatureNotSupported, pg.DependentObjectsStillExist):
             if what == "make":
                 spoil(database, name, table)
             elif what == "attach":
